@@ -1,0 +1,5 @@
+"""`python -m llmjoules`."""
+
+from llmjoules.cli import main
+
+raise SystemExit(main())

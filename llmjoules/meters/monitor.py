@@ -1,0 +1,372 @@
+"""Measuring around anyone's code: open meters, watch them from outside, and give the joules of any window."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from llmjoules.meters import guard
+from llmjoules.meters.registry import Registry
+from llmjoules.meters.types import Meter, Unavailable
+from llmjoules.meters.window import IntervalCurve, PowerCurve, Reason, WindowEnergy, curve_for
+from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.record import Channel, Energy, MeterInfo, TraceLine
+
+# How often a meter is read: a tenth of its period finds the moment of its tick; more often than every 5 ms disturbs the
+# measured code, more rarely than every 100 ms leaves its edges vague. Counters that are renewed faster than we read
+# need no finding.
+READ_EVERY_S = 0.02
+READ_SHORTEST_S, READ_LONGEST_S = 0.005, 0.1
+FIRST_READING_LIMIT_S = 5.0
+STOP_LIMIT_S = 2.0
+
+
+class Window:
+    """A named stretch of time. Its energies can be asked for once it is closed, also after the monitor has closed."""
+
+    def __init__(self, monitor: Monitor, name: str) -> None:
+        self.name = name
+        self.start_s = 0.0
+        self.end_s: float | None = None
+        self._monitor = monitor
+        self._energies: tuple[Energy, ...] | None = None
+
+    @property
+    def energies(self) -> tuple[Energy, ...]:
+        """One per channel, in the order of the meters. Waits for the readings that follow the window's end.
+
+        Raises RuntimeError while the window is open.
+        """
+        if self.end_s is None:
+            raise RuntimeError(f"window {self.name!r} is still open")
+        if self._energies is None:
+            self._monitor.settle(self.end_s)
+            self._energies = self._monitor.energies(self.start_s, self.end_s)
+        return self._energies
+
+    def joules(self, channel: str) -> float | None:
+        """None where it could not be measured: see reason(). Raises KeyError for a channel that is not measured."""
+        return self._energy(channel).joules
+
+    def uncertainty_j(self, channel: str) -> float | None:
+        return self._energy(channel).uncertainty_j
+
+    def reason(self, channel: str) -> str | None:
+        return self._energy(channel).reason
+
+    def _energy(self, channel: str) -> Energy:
+        for energy in self.energies:
+            if energy.channel == channel:
+                return energy
+        raise KeyError(f"no channel {channel!r}; measured: {', '.join(e.channel for e in self.energies)}")
+
+
+class Monitor:
+    """Opens meters, reads them from threads of its own, and answers for windows.
+
+    meters: `"auto"` (every usable meter that measures, else the estimate) or names.
+    options: for each meter's name a mapping of its options.
+    Raises LlmjoulesError where a named meter is unknown or unavailable, or nothing at all can be measured.
+    faults: plug-ins that had to be left out. notes: sentences that a user should see.
+    """
+
+    def __init__(
+        self,
+        meters: str | Sequence[str] = "auto",
+        *,
+        plugins: Sequence[str | Path] = (),
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        registry = Registry([Path(plugin) for plugin in plugins])
+        self.faults: list[guard.Fault] = registry.faults
+        self.notes: list[str] = []
+        names = [meters] if isinstance(meters, str) else list(meters)
+        chosen = _automatic(registry, options or {}, self) if names == ["auto"] else _named(registry, names, options or {})
+        self._lock = threading.Lock()
+        self._watchers = _watchers(chosen, self._lock)
+        self._open = False
+
+    def __enter__(self) -> Monitor:
+        for watcher in list(self._watchers):
+            try:
+                watcher.start()
+            except (guard.PluginFault, Unavailable) as error:
+                fault = error.fault if isinstance(error, guard.PluginFault) else guard.Fault(watcher.name, error.what)
+                self.faults.append(fault)
+                self._watchers.remove(watcher)
+        if not self._watchers:
+            raise LlmjoulesError(
+                "No meter could be opened.", "; ".join(map(str, self.faults)), "See what there is: llmjoules meters"
+            )
+        self._open = True
+        self.settle(time.monotonic(), FIRST_READING_LIMIT_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop reading. Windows that are closed can still be asked."""
+        if self._open:
+            self._open = False
+            for watcher in self._watchers:
+                if not watcher.stop():
+                    self.faults.append(guard.Fault(watcher.name, f"did not stop within {STOP_LIMIT_S:g} s"))
+
+    @contextmanager
+    def window(self, name: str) -> Iterator[Window]:
+        """Measure the code inside. An edge only takes the time. Windows nest and may be open in several threads."""
+        window = Window(self, name)
+        window.start_s = time.monotonic()
+        try:
+            yield window
+        finally:
+            window.end_s = time.monotonic()
+
+    def sample(self) -> None:
+        """Have every meter read now and wait for it (a tenth of a second at most): sharpens an edge set right after."""
+        for watcher in self._watchers:
+            watcher.nudge()
+        deadline = time.monotonic() + 0.1
+        for watcher in self._watchers:
+            watcher.wait_for_reading(deadline)
+
+    def settle(self, end_s: float, limit_s: float | None = None) -> None:
+        """Wait until the readings after `end_s` are in that its windows need: two ticks of the slowest meter at most."""
+        for watcher in self._watchers:
+            deadline = max(time.monotonic(), end_s) + (watcher.settle_s if limit_s is None else limit_s)
+            while self._open and watcher.alive and time.monotonic() < deadline:
+                with self._lock:
+                    if all(curve.covers(end_s) for curve in watcher.curves.values()):
+                        break
+                time.sleep(READ_SHORTEST_S)
+
+    def energies(self, start_s: float, end_s: float) -> tuple[Energy, ...]:
+        """Energy of every channel between two instants of `time.monotonic()`, from the readings there are."""
+        with self._lock:
+            return tuple(
+                _energy(watcher, channel, curve.energy(start_s, end_s))
+                for watcher in self._watchers
+                for channel, curve in watcher.curves.items()
+            )
+
+    def trace(self, edges_s: Sequence[float]) -> dict[str, TraceLine]:
+        """Power of every channel over buckets between the given instants."""
+        with self._lock:
+            return {
+                channel: curve.trace(edges_s) for watcher in self._watchers for channel, curve in watcher.curves.items()
+            }
+
+    def forget(self, before_s: float) -> None:
+        """Drop readings that only windows before this instant need."""
+        with self._lock:
+            for watcher in self._watchers:
+                for curve in watcher.curves.values():
+                    curve.forget(before_s)
+
+    @property
+    def meters(self) -> tuple[MeterInfo, ...]:
+        return tuple(watcher.info for watcher in self._watchers)
+
+    @property
+    def slowest_period_s(self) -> float:
+        return max(watcher.period_s for watcher in self._watchers)
+
+
+class _Watcher:
+    """One meter with the threads that read it and the curves that they feed."""
+
+    def __init__(self, meter: Meter, channels: Mapping[str, Channel], lock: threading.Lock) -> None:
+        """channels: by the meter's own id; they may bear another id in the record, where two meters share one."""
+        self.meter = meter
+        self.name = meter.name
+        self.problem: str | None = None  # why the last reading is missing
+        self.curves = {channel.id: curve_for(channel) for channel in channels.values()}
+        self.info = MeterInfo(name=meter.name, channels=tuple(channels.values()), options=_described(meter))
+        periods_s = [channel.period_s for channel in channels.values()]
+        self.period_s = max(periods_s)
+        self.settle_s = 3 * self.period_s + 0.3
+        fastest_s = min(periods_s)
+        self._every_s = READ_EVERY_S if fastest_s < READ_EVERY_S else min(max(fastest_s / 10, READ_SHORTEST_S), READ_LONGEST_S)
+        self._by_own_id = {own: self.curves[channel.id] for own, channel in channels.items()}
+        self._lock = lock
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._read = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def alive(self) -> bool:
+        return any(thread.is_alive() for thread in self._threads)
+
+    def start(self) -> None:
+        guard.call(self.name, "open", self.meter.open)
+        kinds = {curve.channel.kind for curve in self.curves.values()}
+        if kinds != {"interval"}:
+            self._threads.append(threading.Thread(target=self._poll, name=f"llmjoules-{self.name}", daemon=True))
+        if "interval" in kinds:
+            self._threads.append(threading.Thread(target=self._listen, name=f"llmjoules-{self.name}-stream", daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> bool:
+        """False where a thread hangs in the plug-in; it is left behind."""
+        self._stop.set()
+        self._wake.set()
+        try:
+            guard.call(self.name, "close", self.meter.close, STOP_LIMIT_S)
+        except (guard.PluginFault, Unavailable) as error:
+            self.problem = str(error)
+        deadline = time.monotonic() + STOP_LIMIT_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not self.alive
+
+    def nudge(self) -> None:
+        self._read.clear()
+        self._wake.set()
+
+    def wait_for_reading(self, deadline: float) -> None:
+        if any(not isinstance(curve, IntervalCurve) for curve in self.curves.values()):
+            self._read.wait(max(0.0, deadline - time.monotonic()))
+
+    def _poll(self) -> None:
+        while not self._stop.is_set():
+            self._wake.clear()
+            before_s = time.monotonic()
+            try:
+                values: Any = self.meter.read()
+            except BaseException as error:  # "missing now", whatever a plug-in raises
+                self.problem = guard.describe(error)
+                values = None
+            after_s = time.monotonic()
+            self._feed(values, (before_s + after_s) / 2, after_s - before_s)
+            self._read.set()
+            self._wake.wait(max(0.0, before_s + self._every_s - time.monotonic()))
+
+    def _feed(self, values: Any, t_s: float, latency_s: float) -> None:
+        with self._lock:
+            for own_id, curve in self._by_own_id.items():
+                if isinstance(curve, IntervalCurve):
+                    continue
+                value = guard.usable(values, own_id)
+                if value is None:
+                    self.problem = self.problem or f"read gave no usable number for {own_id}"
+                elif isinstance(curve, PowerCurve):
+                    curve.add(t_s, value)
+                else:
+                    curve.add(t_s, value, latency_s)
+
+    def _listen(self) -> None:
+        try:
+            for record in self.meter.stream():
+                with self._lock:
+                    for own_id, curve in self._by_own_id.items():
+                        if isinstance(curve, IntervalCurve):
+                            curve.add(record.start_s, record.end_s, guard.usable(record.joules, own_id))
+                if self._stop.is_set():
+                    return
+            if not self._stop.is_set():
+                self.problem = "its stream ended"
+        except BaseException as error:
+            self.problem = guard.describe(error)
+
+
+def _described(meter: Meter) -> dict[str, Any]:
+    try:
+        described: dict[str, Any] = msgspec.to_builtins(guard.call(meter.name, "describe", meter.describe))
+        return described
+    except (guard.PluginFault, TypeError):
+        return {}
+
+
+def _energy(watcher: _Watcher, channel: str, result: WindowEnergy) -> Energy:
+    reason = result.reason
+    if reason is not None and reason.code in ("no_readings", "not_covered") and watcher.problem:
+        reason = Reason("missing", f"the meter gave no reading: {watcher.problem}")
+    return Energy(
+        channel=channel,
+        joules=None if result.joules is None else round(result.joules, 6),
+        uncertainty_j=None if result.uncertainty_j is None else round(result.uncertainty_j, 6),
+        method=result.method,
+        reason=None if reason is None else str(reason),
+    )
+
+
+Chosen = list[tuple[Meter, tuple[Channel, ...]]]
+
+
+def _named(registry: Registry, names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> Chosen:
+    chosen: Chosen = []
+    for name in dict.fromkeys(names):
+        try:
+            meter = registry.make(name, options.get(name))
+            chosen.append((meter, probe(meter)))
+        except guard.PluginFault as error:
+            raise LlmjoulesError(
+                f"Meter {name} cannot be used.", f"{error.fault.why}.", "Leave it out, or mend the plug-in."
+            ) from error
+    if not chosen:
+        raise LlmjoulesError("No meter is named.", "", "Name one: --meter auto")
+    return chosen
+
+
+def _automatic(registry: Registry, options: Mapping[str, Mapping[str, Any]], monitor: Monitor) -> Chosen:
+    measuring: Chosen = []
+    modelling: Chosen = []
+    refused: list[str] = []
+    for name, entry in registry.entries.items():
+        if not entry.meter.auto:
+            continue
+        try:
+            meter = registry.make(name, options.get(name))
+            channels = probe(meter)
+        except Unavailable as error:
+            refused.append(f"{name}: {error.what.rstrip('.')}")
+        except guard.PluginFault as error:
+            monitor.faults.append(error.fault)
+        else:
+            measured = all(channel.source == "measured" for channel in channels)
+            (measuring if measured else modelling).append((meter, channels))
+    if measuring or not modelling:
+        if not measuring:
+            raise LlmjoulesError("No meter is usable here.", "; ".join(refused), "See why: llmjoules meters")
+        return measuring
+    why = f" ({'; '.join(refused)})" if refused else ""
+    monitor.notes.append(
+        f"No meter can measure here{why}, so energy is modelled by {modelling[0][0].name!r}, not measured: see llmjoules meters."
+    )
+    return modelling[:1]
+
+
+def probe(meter: Meter) -> tuple[Channel, ...]:
+    """The meter's channels, checked. Raises Unavailable, or PluginFault where the plug-in misbehaves."""
+    return guard.checked_channels(meter.name, guard.call(meter.name, "probe", meter.probe))
+
+
+def _watchers(chosen: Chosen, lock: threading.Lock) -> list[_Watcher]:
+    """Channel ids are unique in a record: where two meters share one, the later meter's reads `gpu:0@pyjoules`."""
+    taken: set[str] = set()
+    watchers = []
+    for meter, channels in chosen:
+        renamed = {c.id: f"{c.id}@{meter.name}" if c.id in taken else c.id for c in channels}
+        taken.update(renamed.values())
+        watchers.append(
+            _Watcher(
+                meter,
+                {
+                    c.id: msgspec.structs.replace(
+                        c, id=renamed[c.id], contains=tuple(renamed.get(inner, inner) for inner in c.contains)
+                    )
+                    for c in channels
+                },
+                lock,
+            )
+        )
+    return watchers

@@ -1,0 +1,126 @@
+"""Every meter there is: ours, those of installed packages (entry points), and files named with --plugin."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import msgspec
+import pluggy
+
+from llmjoules.meters import guard, hookspecs
+from llmjoules.meters.types import Meter
+from llmjoules.records.errors import LlmjoulesError
+
+GROUP = "llmjoules.meters"
+
+
+class Entry(NamedTuple):
+    """A registered meter. origin: `llmjoules`, a distribution, or a file."""
+
+    meter: type[Meter]
+    origin: str
+
+
+class Registry:
+    """The meters by name, and the faults of plug-ins that had to be left out.
+
+    Raises LlmjoulesError only for a --plugin file that does not exist: the user asked for that very file.
+    """
+
+    def __init__(self, plugins: Sequence[Path] = ()) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.faults: list[guard.Fault] = []
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        for point in entry_points(group=GROUP):
+            origin = point.dist.name if point.dist is not None else point.value
+            self._add(f"{origin} ({point.name})" if origin != "llmjoules" else origin, point.load)
+        for path in plugins:
+            if not path.is_file():
+                raise LlmjoulesError(f"No plug-in at {path}.", "There is no such file.", "Name a Python file: --plugin FILE.py")
+            self._add(str(path), lambda path=path: _load_file(path))  # type: ignore[misc]
+
+    def _add(self, origin: str, load: Any) -> None:
+        try:
+            module = guard.call(origin, "importing it", load)
+            self._register(module)
+            classes = guard.call(origin, "llmjoules_meters", lambda: self._meters_of(module))
+            for meter in classes:
+                self._enter(meter, origin)
+        except guard.PluginFault as error:
+            self.faults.append(error.fault)
+        except (ValueError, pluggy.PluginValidationError) as error:
+            self.faults.append(guard.Fault(origin, guard.describe(error)))
+
+    def _register(self, module: ModuleType) -> None:
+        self._manager.register(module)
+        try:
+            self._manager.check_pending()  # a misspelt hook would never be called, silently
+        except pluggy.PluginValidationError:
+            self._manager.unregister(module)
+            raise
+
+    def _meters_of(self, module: ModuleType) -> list[type[Meter]]:
+        others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
+        answers = self._manager.subset_hook_caller("llmjoules_meters", others)()
+        return [meter for answer in answers for meter in answer]
+
+    def _enter(self, meter: Any, origin: str) -> None:
+        if not (isinstance(meter, type) and issubclass(meter, Meter) and isinstance(getattr(meter, "name", None), str)):
+            self.faults.append(guard.Fault(origin, f"{meter!r} is not a Meter class with a name"))
+        elif meter.name in self.entries:
+            owner = self.entries[meter.name].origin
+            self.faults.append(guard.Fault(origin, f"its meter {meter.name!r} is left out: {owner} has one of that name"))
+        else:
+            self.entries[meter.name] = Entry(meter, origin)
+
+    def make(self, name: str, options: Mapping[str, Any] | None = None) -> Meter:
+        """A meter by its name. Raises LlmjoulesError for an unknown name or option, naming the nearest known one."""
+        entry = self.entries.get(name)
+        if entry is None:
+            raise LlmjoulesError(
+                f"Unknown meter: {name}.", nearest(name, self.entries), "See what there is: llmjoules meters"
+            )
+        typed = _typed_options(entry.meter, options or {})
+        return guard.call(name, "creating it", lambda: entry.meter(typed))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A sentence for a misspelt word: the nearest known one, or all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"The nearest known name is {close[0]}." if close else f"Known: {', '.join(names) or 'none'}."
+
+
+def _typed_options(meter: type[Meter], options: Mapping[str, Any]) -> msgspec.Struct:
+    known = [field.encode_name for field in msgspec.structs.fields(meter.Options)]
+    for key in options:
+        if key not in known:
+            raise _bad_option(meter, f"Unknown option: {meter.name}.{key}.", nearest(key, known))
+    try:
+        return msgspec.convert(dict(options), meter.Options)
+    except msgspec.ValidationError as error:
+        raise _bad_option(meter, f"Bad option for meter {meter.name}.", f"{error}.") from error
+
+
+def _bad_option(meter: type[Meter], what: str, why: str) -> LlmjoulesError:
+    return LlmjoulesError(what, why, f"Options are given as --meter-option {meter.name}.KEY=VALUE (docs/meters.md).")
+
+
+def _load_file(path: Path) -> ModuleType:
+    name = f"llmjoules_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and msgspec look their module up
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,27 @@
+"""The one error type that is meant for a user."""
+
+from __future__ import annotations
+
+
+class LlmjoulesError(Exception):
+    """What happened, why, and what to do about it; printed as at most three lines, without a traceback.
+
+    Anything else that escapes is a defect of ours and keeps its traceback.
+    """
+
+    def __init__(self, what: str, why: str = "", fix: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.fix = fix
+
+    def __reduce__(self) -> tuple[type[LlmjoulesError], tuple[str, str, str]]:
+        return type(self), (self.what, self.why, self.fix)
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.why:
+            lines.append(f"Why: {self.why}")
+        if self.fix:
+            lines.append(f"Do:  {self.fix}")
+        return "\n".join(lines)

@@ -1,0 +1,46 @@
+"""Identifiers: a sortable one for each run, and short hashes of what runs have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from llmjoules.records.record import MeterInfo, Model, Workload
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def new_id() -> str:
+    """A ULID (github.com/ulid/spec): 48 bits of milliseconds, 80 random bits; sorts by time of creation."""
+    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def random_suffix() -> str:
+    return secrets.token_hex(3)
+
+
+def short_hash(value: Any) -> str:
+    """12 hexadecimal digits of SHA-256 over the canonical JSON of `value`."""
+    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()[:12]
+
+
+def comparability_class(meters: Iterable[MeterInfo], model: Model, workload: Workload) -> str:
+    """Runs may be ranked against each other only where this agrees: same parts of the machine, same way, same work."""
+    return short_hash(
+        {
+            "scope": sorted({(c.component, c.extent, c.source) for meter in meters for c in meter.channels}),
+            "prompt_tokens": workload.prompt_tokens,
+            "new_tokens": workload.new_tokens,
+            "stop": workload.stop,
+            "batch_size": workload.batch_size,
+            "decoding": workload.decoding,
+            "dtype": model.dtype,
+            "weights": model.weights,
+        }
+    )

@@ -1,0 +1,299 @@
+"""The record: one JSON object a line, in three kinds (`run`, `failed`, `published`).
+
+Keys are the contract with published data; see docs/record.md. Seconds in `start_s`, `end_s` and `times_s` count from
+`clock.monotonic_s`. A figure that could not be measured is null and says why in `reason`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+SCHEMA_VERSION = 1
+SCHEMA = f"llmjoules/{SCHEMA_VERSION}"
+
+NonNegative: TypeAlias = Annotated[float, Meta(ge=0)]
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+Name: TypeAlias = Annotated[str, Meta(min_length=1)]
+
+Component: TypeAlias = Literal["gpu", "cpu", "dram", "ane", "chip", "host", "wall"]
+Extent: TypeAlias = Literal["device", "module", "process-share"]
+ChannelKind: TypeAlias = Literal["counter", "power", "interval", "model"]
+Source: TypeAlias = Literal["measured", "modelled", "simulated"]
+PhaseName: TypeAlias = Literal[
+    "idle", "import", "tokenizer", "model", "pipeline", "model+pipeline", "warm-up", "inference"
+]
+
+
+class Channel(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing a meter measures: which part of the machine, how, and how well.
+
+    id: `gpu:0`, `cpu:0` (a package), `dram:0`, `chip`, `host`, `wall`, …
+    unit: of the readings, joules (a running total) or watts.
+    period_s: how often the device renews its reading; 0 if a reading is never stale.
+    resolution: the smallest step of a reading, in `unit`.
+    gain: systematic error of the channel as a fraction, which no number of repeats reduces; null if unknown.
+    wraps_at_j: where a running total starts again at zero; null if it does not wrap.
+    contains: ids of the channels that this one includes, so that overlapping ones are never added up.
+    """
+
+    id: Name
+    component: Component
+    kind: ChannelKind
+    unit: Literal["J", "W"] = "J"
+    extent: Extent = "device"
+    source: Source = "measured"
+    period_s: NonNegative = 0.0
+    resolution: NonNegative = 0.0
+    gain: NonNegative | None = None
+    wraps_at_j: Annotated[float, Meta(gt=0)] | None = None
+    contains: tuple[str, ...] = ()
+    uuid: str | None = None
+    pci: str | None = None
+    note: str | None = None
+
+
+class MeterInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A meter as it took part in a run. options: what decides its figures (a script, a TDP and where that came from)."""
+
+    name: Name
+    channels: tuple[Channel, ...]
+    options: dict[str, Any] = {}
+
+
+class Energy(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Energy of one channel over one window.
+
+    joules: None when it could not be measured; then `reason` holds a code, a colon and a sentence.
+    uncertainty_j: 95 % half-width of what the method can be off by in this window; the channel's gain comes on top.
+    """
+
+    channel: Name
+    joules: NonNegative | None
+    uncertainty_j: NonNegative | None = None
+    method: str | None = None
+    reason: str | None = None
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """A stretch inside a phase: `prefill` ends when the first output token is known, `decode` with the last one."""
+
+    name: Literal["prefill", "decode", "detokenize"]
+    start_s: float
+    end_s: float
+    energy: tuple[Energy, ...] = ()
+
+
+class Phase(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    name: PhaseName
+    start_s: float
+    end_s: float
+    energy: tuple[Energy, ...] = ()
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+
+class Load(Struct, frozen=True):
+    """The process that ran this repeat. first: this run did the loading."""
+
+    id: Name
+    first: bool
+
+
+class Clock(Struct, frozen=True):
+    """One instant in both clocks: the zero of all `…_s` times of the record."""
+
+    unix_s: float
+    monotonic_s: float
+
+
+class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """weights_mapped: the loader only mapped the weight file, so that it is read during inference; None if not known."""
+
+    name: Name
+    architecture: str | None = None
+    parameters: Count | None = None
+    dtype: str | None = None
+    weights: Literal["real", "dummy"] | None = None
+    revision: str | None = None
+    weights_mapped: bool | None = None
+    materialized: bool = False
+
+
+class Workload(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """prompt_tokens: of one row of the batch (the longest); new_tokens: asked for, per row."""
+
+    prompt_tokens: Count | None = None
+    new_tokens: Count | None = None
+    batch_size: Count | None = None
+    prompt_sha256: str | None = None
+    decoding: str | None = None
+    stop: Literal["new-tokens", "end-of-sequence"] | None = None
+
+
+class Accelerator(Struct, frozen=True, kw_only=True):
+    name: Name
+    uuid: str | None = None
+    power_limit_w: NonNegative | None = None
+
+
+class System(Struct, frozen=True, kw_only=True):
+    """devices_visible and devices_used count accelerators, or processors of kind CPU (1) where there is none."""
+
+    name: Name
+    cpu: str | None = None
+    memory_bytes: Count | None = None
+    os: str | None = None
+    accelerators: tuple[Accelerator, ...] = ()
+    device: str | None = None
+    devices_visible: Count | None = None
+    devices_used: Count | None = None
+    device_map: dict[str, str] | None = None
+    strategy: str | None = None
+    threads: Count | None = None
+
+
+class Tokens(Struct, frozen=True, kw_only=True):
+    """Counted from token ids over the whole batch.
+
+    generated: computed ones; useful: up to and with each row's end of sequence.
+    times_s: when each step's token was ready.
+    """
+
+    prompt: Count
+    generated: Count
+    useful: Count
+    times_s: tuple[float, ...] = ()
+
+
+class Total(Struct, frozen=True, kw_only=True):
+    """Energy of one component over the inference; `channels` are those added up."""
+
+    joules: NonNegative | None
+    uncertainty_j: NonNegative | None = None
+    source: Source
+    channels: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+class TraceLine(Struct, frozen=True):
+    """Power of one channel per bucket, in watts; null where it is not known. The area under `mean_w` is the energy."""
+
+    mean_w: tuple[float | None, ...]
+    min_w: tuple[float | None, ...]
+    max_w: tuple[float | None, ...]
+
+
+class Trace(Struct, frozen=True):
+    """edges_s: n+1 bucket edges; every edge of a phase and of a part is one of them."""
+
+    edges_s: tuple[float, ...]
+    channels: dict[str, TraceLine]
+
+
+class Error(Struct, frozen=True, kw_only=True):
+    phase: str | None
+    message: str
+
+
+class _Base(Struct, kw_only=True, tag_field="kind", omit_defaults=True):
+    id: Name
+    schema: Literal["llmjoules/1"]  # required on reading; the constructors below fill it in
+    started_at: str | None = None
+    model: Model
+    system: System
+    workload: Workload = Workload()
+    meters: tuple[MeterInfo, ...] = ()
+    totals: dict[str, Total] = {}
+    flags: tuple[str, ...] = ()
+
+
+class _Executed(_Base, kw_only=True):
+    study: str | None = None
+    cell: str
+    class_: str = msgspec.field(name="class")
+    repeat: Count
+    load: Load
+    clock: Clock
+    software: dict[str, str | None] = {}
+    phases: tuple[Phase, ...]
+    trace: msgspec.Raw | UnsetType = UNSET
+    command: str | None = None
+
+    def phase(self, name: str) -> Phase | None:
+        return next((phase for phase in self.phases if phase.name == name), None)
+
+    def decoded_trace(self) -> Trace | None:
+        """The trace, decoded on demand: lists of records never pay for it."""
+        return None if self.trace is UNSET else msgspec.json.decode(self.trace, type=Trace)
+
+
+class Run(_Executed, tag="run", kw_only=True):
+    """One inference, with the phases that led to it when it was the first of its process."""
+
+    tokens: Tokens
+
+
+class Failed(_Executed, tag="failed", kw_only=True):
+    """A repeat that did not finish, with whatever was measured up to then."""
+
+    error: Error
+    tokens: Tokens | None = None
+
+
+class Published(_Base, tag="published", kw_only=True):
+    """Figures taken from a paper or another tool. source: where a reader finds them."""
+
+    source: Name
+    tokens: Tokens | None = None
+    phases: tuple[Phase, ...] = ()
+
+
+Record: TypeAlias = Run | Failed | Published
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Record)
+
+
+def encode(record: Record) -> bytes:
+    """One line of JSON, without the newline."""
+    return _encoder.encode(record)
+
+
+def decode(line: bytes) -> Record:
+    """A record of the current schema version. Raises msgspec.DecodeError (or its ValidationError)."""
+    return _decoder.decode(line)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a record."""
+    body = msgspec.json.schema(Record, schema_hook=_schema_of)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:{SCHEMA.replace('/', ':')}",
+        "title": "llmjoules record",
+        **body,
+    }
+
+
+def _schema_of(kind: type) -> dict[str, Any]:
+    if kind is msgspec.Raw:  # the trace: typed by its own struct, kept undecoded on reading
+        schema = msgspec.json.schema(Trace)
+        return _inline(schema["$ref"], schema["$defs"])
+    raise NotImplementedError(kind)
+
+
+def _inline(ref: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    def resolve(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                return resolve(definitions[node["$ref"].rsplit("/", 1)[1]])
+            return {key: resolve(value) for key, value in node.items()}
+        return [resolve(item) for item in node] if isinstance(node, list) else node
+
+    return resolve({"$ref": ref})  # type: ignore[no-any-return]

@@ -1,0 +1,224 @@
+"""Results on disk: files of JSON lines, one file per writing process, a line durable before it is announced.
+
+No locks (they fail on cluster filesystems): a file has one writer, which creates it. A line that a killed writer left
+unfinished is the last of its file, is skipped by the reader, and is never appended to.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.ids import random_suffix
+from llmjoules.records.record import Record, decode, encode
+from llmjoules.records.upgrade import UnknownVersion, decode_any_version
+
+MAX_LINE_BYTES = 8_000_000  # a run of 200 tokens takes about 20 kB; a longer line is not ours and would only fill memory
+
+
+class Stored(NamedTuple):
+    record: Record
+    file: Path
+    line: int
+
+
+class BadLine(NamedTuple):
+    """A line that was skipped. why: one sentence."""
+
+    file: Path
+    line: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.why}"
+
+
+class ResultsFile:
+    """The one file that this process writes, created with its first record.
+
+    append() returns when the line is on disk. Raises LlmjoulesError when it cannot be: the file is then as before, and
+    the record is kept in the temporary folder that the message names.
+    """
+
+    def __init__(self, folder: Path, label: str) -> None:
+        self.folder = folder
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        slug = re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-")[:40] or "results"
+        self.path = folder / f"{stamp}-{slug}-{random_suffix()}.jsonl"
+        self._fd: int | None = None
+        self._size = 0
+        _check_writable(folder)
+
+    def append(self, record: Record) -> None:
+        line = encode(record) + b"\n"
+        try:
+            if self._fd is None:
+                self._fd = _create(self.path)
+            _write_all(self._fd, line)
+            os.fsync(self._fd)
+            self._size += len(line)
+        except OSError as error:
+            self._cut_back()
+            raise _not_stored(self.path, error, line) from error
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _cut_back(self) -> None:
+        """Take back the torn line; truncating works on a full disk. If even that fails, the reader skips it."""
+        if self._fd is not None:
+            try:
+                os.ftruncate(self._fd, self._size)
+            except OSError:
+                pass
+
+
+def results_files(sources: Iterable[Path]) -> list[Path]:
+    """The `*.jsonl` files in the given files and folders, sorted. Raises LlmjoulesError for one that cannot be read."""
+    files: set[Path] = set()
+    for source in sources:
+        if source.is_dir():
+            try:
+                os.listdir(source)
+            except OSError as error:
+                raise _unreadable(source, error) from error
+            files.update(path for path in source.rglob("*.jsonl") if path.is_file())
+        elif source.exists():
+            files.add(source)
+        else:
+            raise LlmjoulesError(
+                f"No results at {source}.", "There is no such file or folder.", "Name a .jsonl file or a folder of them."
+            )
+    return sorted(files)
+
+
+def read_results(sources: Iterable[Path], on_bad: Callable[[BadLine], None]) -> Iterator[Stored]:
+    """Every readable record once, in the order of file and line; bad lines go to `on_bad` and reading goes on.
+
+    Of records with the same id the first one counts. Memory holds one line and the ids, not the records.
+    """
+    seen: set[str] = set()
+    for file in results_files(sources):
+        for stored in _read_file(file, on_bad):
+            if stored.record.id not in seen:
+                seen.add(stored.record.id)
+                yield stored
+
+
+def _read_file(file: Path, on_bad: Callable[[BadLine], None]) -> Iterator[Stored]:
+    try:
+        stream = file.open("rb")
+    except OSError as error:
+        on_bad(BadLine(file, 0, f"cannot be opened: {error.strerror}"))
+        return
+    with stream:
+        number = 0
+        while True:
+            try:
+                line = stream.readline(MAX_LINE_BYTES)
+            except OSError as error:
+                on_bad(BadLine(file, number + 1, f"cannot be read: {error.strerror}"))
+                return
+            if not line:
+                return
+            number += 1
+            if len(line) >= MAX_LINE_BYTES and not line.endswith(b"\n"):
+                size = len(line) + _skip_rest_of_line(stream)
+                on_bad(BadLine(file, number, f"{size / 1e6:.1f} MB long; a record has at most {MAX_LINE_BYTES / 1e6:.0f} MB"))
+            elif line.strip():
+                record = _record_or_reason(line)
+                if isinstance(record, str):
+                    cut = "" if line.endswith(b"\n") else "cut off before its end (the writer was stopped); "
+                    on_bad(BadLine(file, number, cut + record))
+                else:
+                    yield Stored(record, file, number)
+
+
+def _record_or_reason(line: bytes) -> Record | str:
+    try:
+        return decode(line)
+    except msgspec.ValidationError as error:
+        reason = str(error)  # not of the current schema: of another version, perhaps
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _why_not_json(line, error)
+    try:
+        return decode_any_version(line)
+    except UnknownVersion as error:
+        return str(error)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return reason
+
+
+def _why_not_json(line: bytes, error: Exception) -> str:
+    if b"\0" in line:
+        return "holds NUL bytes: not text"
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError as bad:
+        return f"not UTF-8 at byte {bad.start}"
+    return str(error)
+
+
+def _skip_rest_of_line(stream: object) -> int:
+    skipped = 0
+    while chunk := stream.readline(1 << 20):  # type: ignore[attr-defined]
+        skipped += len(chunk)
+        if chunk.endswith(b"\n"):
+            break
+    return skipped
+
+
+def _check_writable(folder: Path) -> None:
+    """Fail before anything is measured, not after. Tries for real: permission bits lie to root and on network mounts."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise LlmjoulesError(
+            f"Cannot write results to {folder}.", f"{error.strerror or error}.", "Name another folder: --out DIR"
+        ) from error
+
+
+def _create(path: Path) -> int:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+    if hasattr(os, "O_DIRECTORY"):  # make the new name itself durable, where the system can
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    return fd
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _not_stored(path: Path, error: OSError, line: bytes) -> LlmjoulesError:
+    what = f"Cannot append to {path}."
+    why = f"{error.strerror or error}."
+    try:
+        with tempfile.NamedTemporaryFile(prefix="llmjoules-rescued-", suffix=".jsonl", delete=False) as rescue:
+            rescue.write(line)
+            rescue.flush()
+            os.fsync(rescue.fileno())
+    except OSError:
+        return LlmjoulesError(what, why, "Make room; this run could not be kept elsewhere either, earlier ones are safe.")
+    return LlmjoulesError(what, why, f"Make room, then copy this run in from {rescue.name}; earlier ones are safe.")
+
+
+def _unreadable(folder: Path, error: OSError) -> LlmjoulesError:
+    return LlmjoulesError(f"Cannot read {folder}.", f"{error.strerror or error}.", "Ask for read permission on it.")

@@ -1,0 +1,1 @@
+"""The site generator: from records to static pages. Knows records only."""
