@@ -27,7 +27,7 @@ PhaseName: TypeAlias = Literal[
 ]
 
 
-class Channel(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Channel(Struct, frozen=True, kw_only=True):
     """One thing a meter measures: which part of the machine, how, and how well.
 
     id: `gpu:0`, `cpu:0` (a package), `dram:0`, `chip`, `host`, `wall`, …
@@ -55,7 +55,7 @@ class Channel(Struct, frozen=True, kw_only=True, omit_defaults=True):
     note: str | None = None
 
 
-class MeterInfo(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class MeterInfo(Struct, frozen=True, kw_only=True):
     """A meter as it took part in a run. options: what decides its figures (a script, a TDP and where that came from)."""
 
     name: Name
@@ -112,7 +112,7 @@ class Clock(Struct, frozen=True):
     monotonic_s: float
 
 
-class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Model(Struct, frozen=True, kw_only=True):
     """weights_mapped: the loader only mapped the weight file, so that it is read during inference; None if not known."""
 
     name: Name
@@ -125,7 +125,7 @@ class Model(Struct, frozen=True, kw_only=True, omit_defaults=True):
     materialized: bool = False
 
 
-class Workload(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Workload(Struct, frozen=True, kw_only=True):
     """prompt_tokens: of one row of the batch (the longest); new_tokens: asked for, per row."""
 
     prompt_tokens: Count | None = None
@@ -201,7 +201,7 @@ class Error(Struct, frozen=True, kw_only=True):
     message: str
 
 
-class _Base(Struct, kw_only=True, tag_field="kind", omit_defaults=True):
+class _Base(Struct, kw_only=True, tag_field="kind"):
     id: Name
     schema: Literal["llmjoules/1"]  # required on reading; the constructors below fill it in
     started_at: str | None = None
