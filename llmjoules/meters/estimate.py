@@ -1,0 +1,82 @@
+"""A model of CPU energy from load, for machines that let nobody measure: labelled as modelled wherever it appears.
+
+P = TDP · (0.1 + 0.9 · load), so E = TDP · (0.1 · t + 0.9 · busy CPU seconds / CPUs): linear in load as measured for
+servers (Fan, Weber, Barroso: Power provisioning for a warehouse-sized computer, ISCA 2007). Because it is linear, the
+energy of a window needs only the kernel's account of CPU time at its edges and does not depend on how often we look.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import msgspec
+import psutil
+
+from llmjoules.meters.cpu import Tdp, cpu_name, logical_cpus, tdp
+from llmjoules.meters.hookspecs import hookimpl
+from llmjoules.meters.powercap import powercap_root
+from llmjoules.meters.types import Meter
+from llmjoules.records.record import Channel
+
+IDLE_SHARE = 0.1
+CLOCK_TICK_S = 0.01  # the kernel accounts CPU time in hundredths of a second
+GAIN = 0.5
+
+
+class EstimateOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """tdp_w: thermal design power of all CPUs of this system together, where you know better."""
+
+    tdp_w: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+
+class Estimate(Meter):
+    name = "estimate"
+    summary = "A model of CPU energy from the CPU's TDP and its load; not a measurement"
+    Options = EstimateOptions
+
+    def __init__(self, options: EstimateOptions | None = None) -> None:
+        super().__init__(options)
+        self._cpus = logical_cpus()
+        given_w = self.options.tdp_w
+        self._tdp = (
+            Tdp(given_w, "given by the user") if given_w is not None else tdp(powercap_root(), cpu_name(), self._cpus)
+        )
+
+    def probe(self) -> list[Channel]:
+        return [
+            Channel(
+                id="cpu:0",
+                component="cpu",
+                kind="model",
+                source="modelled",
+                period_s=CLOCK_TICK_S,
+                resolution=round(self._tdp.watts * (1 - IDLE_SHARE) * CLOCK_TICK_S / self._cpus, 6),
+                gain=GAIN,
+                note="all CPU packages together",
+            )
+        ]
+
+    def read(self) -> dict[str, float]:
+        load_s = busy_s() / self._cpus
+        return {"cpu:0": self._tdp.watts * (IDLE_SHARE * time.monotonic() + (1 - IDLE_SHARE) * load_s)}
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "formula": f"P = TDP * ({IDLE_SHARE:g} + {1 - IDLE_SHARE:g} * load)",
+            "tdp_w": round(self._tdp.watts, 3),
+            "tdp_origin": self._tdp.origin,
+            "load": f"busy time of {self._cpus} logical CPUs, whole machine",
+        }
+
+
+def busy_s() -> float:
+    """CPU seconds that the machine has worked since it started, over all CPUs; not what a hypervisor stole."""
+    times = psutil.cpu_times()
+    return sum(getattr(times, kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq"))
+
+
+@hookimpl
+def llmjoules_meters() -> Iterable[type[Meter]]:
+    return [Estimate]
