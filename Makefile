@@ -1,0 +1,58 @@
+# make demo    measure two small models on this machine and build their site
+# make test    everything that a change must pass
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .venv/constraints.txt
+
+.NOTPARALLEL:
+.PHONY: demo test environment bench format clean
+
+demo: .venv/.with-all
+	$(BIN)/llmjoules demo
+
+test: environment
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+environment: .venv/.with-test
+
+bench: environment
+	$(BIN)/python -m tests.bench.bench
+
+format: environment
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv build dist public .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/.with-all: .venv/constraints.txt pyproject.toml
+	@echo "Installing llmjoules and what it needs (torch takes the longest) ..."
+	$(INSTALL) --editable '.[all]'
+	@touch $@
+
+.venv/.with-test: .venv/constraints.txt pyproject.toml
+	@echo "Installing llmjoules and its tests (torch takes the longest) ..."
+	$(INSTALL) --editable '.[all,test]'
+	@touch $@
+
+# The environment stands apart from everything else, but a torch that $(PYTHON) has is used as it is: it is the one that
+# fits the machine's accelerator. Its folder goes at the end of the path, so that pins win over what else lies there.
+.venv/constraints.txt: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	@theirs=$$($(PYTHON) -c '$(TORCH_FOLDER)' 2>/dev/null); \
+	if [ -n "$$theirs" ]; then \
+		echo "Using the torch in $$theirs"; \
+		echo "$$theirs" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch-of-this-machine.pth"; \
+		grep -v '^torch==' constraints.txt > $@; \
+	else \
+		cp constraints.txt $@; \
+	fi
+
+define TORCH_FOLDER
+import os, torch; version = tuple(map(int, torch.__version__.split(".")[:2])); print(os.path.dirname(torch.__path__[0]) if version >= (2, 11) else "")
+endef
