@@ -1,0 +1,262 @@
+"""The command line: parse, call one function, print. Heavy modules are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from llmjoules import __version__
+from llmjoules.records.errors import LlmjoulesError
+
+FINE, NO, WRONG_USE, SOME_FAILED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        arguments = _parser().parse_args(argv)
+        code: int = arguments.command(arguments)
+        sys.stdout.flush()
+        return code
+    except LlmjoulesError as error:
+        print(error, file=sys.stderr)
+        return WRONG_USE
+    except KeyboardInterrupt:
+        print("Stopped. Finished runs are kept.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`); keep Python from complaining about it on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise SystemExit(TERMINATED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="llmjoules", description="Measure the energy of language model inference.")
+    parser.add_argument("--version", action="version", version=f"llmjoules {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for add in (_add_measure, _add_meters, _add_build_site, _add_demo, _add_schema):
+        add(commands)
+    return parser
+
+
+def _add_measure(commands: Any) -> None:
+    parser = commands.add_parser("measure", help="measure a model phase by phase and store a record of each run")
+    parser.set_defaults(command=_measure)
+    parser.add_argument(
+        "--model", required=True, metavar="NAME|PATH|dummy:ARCH", help="a hub name, a folder, smollm2, or dummy:llama-tiny …"
+    )
+    _add_meter_options(parser)
+    prompt = parser.add_mutually_exclusive_group()
+    prompt.add_argument("--prompt", metavar="TEXT", help="what the model reads (default: a question about heat)")
+    prompt.add_argument("--prompts", metavar="FILE", help="a text file with one prompt a line: the rows of the batch")
+    parser.add_argument("--new-tokens", type=int, default=200, metavar="N", help="new tokens per row, exactly (default 200)")
+    parser.add_argument("--batch", type=int, metavar="N", help="rows of the batch (default: the number of prompts)")
+    parser.add_argument("--repeats", type=int, default=25, metavar="N", help="runs (default 25)")
+    parser.add_argument("--loads", type=int, default=5, metavar="N", help="fresh processes they are dealt over (default 5)")
+    parser.add_argument("--threads", type=_numbers, metavar="N[,N…]", help="CPU threads; each number is a rung of its own")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default auto")
+    parser.add_argument("--dtype", choices=("auto", "float32", "float16", "bfloat16"), default="auto", help="of the weights")
+    parser.add_argument("--decoding", choices=("greedy", "sample"), default="greedy", help="default greedy")
+    parser.add_argument(
+        "--stop",
+        choices=("new-tokens", "end-of-sequence"),
+        default="new-tokens",
+        help="end-of-sequence: --new-tokens is only the most (default: exactly as many)",
+    )
+    parser.add_argument("--materialize", action="store_true", help="read every weight while loading, not when first used")
+    parser.add_argument("--warm-up", type=int, default=1, metavar="N", help="discarded short runs after loading (default 1)")
+    parser.add_argument("--idle", type=float, default=1.0, metavar="SECONDS", help="idle phase before each run (default 1)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of sampling (default 0)")
+    parser.add_argument("--system", metavar="NAME", help="what pages call this machine (default: its accelerator or CPU)")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be run, and run nothing")
+    parser.add_argument("--out", default="results", metavar="DIR", help="where the record file goes (default results/)")
+
+
+def _add_meter_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--meter", default="auto", metavar="auto|NAME,…", help="see llmjoules meters (default auto)")
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE.py", help="a meter of your own; repeatable")
+    parser.add_argument(
+        "--meter-option", action="append", default=[], metavar="NAME.KEY=VALUE", help="an option of a meter; repeatable"
+    )
+
+
+def _add_meters(commands: Any) -> None:
+    parser = commands.add_parser("meters", help="every meter: where it comes from, and whether it can be used here")
+    parser.set_defaults(command=_meters)
+    parser.add_argument("--plugin", action="append", default=[], metavar="FILE.py", help="a meter of your own; repeatable")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_build_site(commands: Any) -> None:
+    parser = commands.add_parser("build-site", help="turn results into a static site")
+    parser.set_defaults(command=_build_site)
+    parser.add_argument("results", nargs="+", metavar="RESULTS", help="files of JSON lines, or folders of them")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the site's folder")
+    parser.add_argument("--base-url", metavar="URL", help="where it will be served; only for canonical links")
+    parser.add_argument("--title", help="of the site")
+    parser.add_argument("--strict", action="store_true", help="fail on any bad line instead of skipping it")
+    parser.add_argument("--plotly-js", metavar="FILE", help="a Plotly bundle to use instead of the installed package's")
+
+
+def _add_demo(commands: Any) -> None:
+    parser = commands.add_parser("demo", help="measure two small models here and build a site from it")
+    parser.set_defaults(command=_demo)
+    parser.add_argument("--out", default="demo", metavar="DIR", help="for results and site (default demo/)")
+
+
+def _add_schema(commands: Any) -> None:
+    parser = commands.add_parser("schema", help="print the JSON Schema of a record")
+    parser.set_defaults(command=_schema)
+
+
+def _measure(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from llmjoules.runner.settings import DEFAULT_PROMPT, Settings, make_plan, read_prompts
+
+    prompts = read_prompts(Path(arguments.prompts)) if arguments.prompts else (arguments.prompt or DEFAULT_PROMPT,)
+    settings = Settings(
+        model=arguments.model,
+        prompts=prompts,
+        prompts_file=arguments.prompts,
+        new_tokens=arguments.new_tokens,
+        stop=arguments.stop,
+        decoding=arguments.decoding,
+        dtype=arguments.dtype,
+        device=arguments.device,
+        materialize=arguments.materialize,
+        warm_up=arguments.warm_up,
+        idle_s=arguments.idle,
+        seed=arguments.seed,
+        meters=tuple(name for name in arguments.meter.split(",") if name),
+        meter_options=_options(arguments.meter_option),
+        plugins=tuple(arguments.plugin),
+        system=arguments.system,
+    )
+    plan = make_plan(
+        settings,
+        batch=arguments.batch,
+        repeats=arguments.repeats,
+        loads=arguments.loads,
+        threads=arguments.threads,
+    )
+    if arguments.dry_run:
+        return _dry_run(plan)
+    return _run(plan, Path(arguments.out))
+
+
+def _dry_run(plan: Any) -> int:
+    from llmjoules.console import stdout, table
+
+    rows = [(cell.model, str(cell.threads or "–"), f"{r.start + 1}–{r.stop}", cell.cell) for cell, r in plan.processes()]
+    stdout().print(table(("Model", "Threads", "Runs", "Cell"), rows, right=(1, 2)))
+    stdout().print(f"{plan.runs} runs in {len(rows)} processes; nothing was run.")
+    return FINE
+
+
+def _run(plan: Any, out: Any) -> int:
+    from llmjoules.console import stdout, summary, watching
+    from llmjoules.runner.api import run_plan
+
+    records = []
+    with watching(plan) as watch:
+        for record in run_plan(plan, out, None, watch):
+            records.append(record)
+            watch.finished(record)
+    finished = [record for record in records if record.phases and not hasattr(record, "error")]
+    stdout().print(summary(records))
+    failed = plan.runs - len(finished)
+    stdout().print(f"{len(finished)} of {plan.runs} runs finished; results in {out}/")
+    return SOME_FAILED if failed else FINE
+
+
+def _meters(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from llmjoules.console import stderr, stdout, table
+    from llmjoules.meters.listing import list_meters
+
+    listed, faults = list_meters([Path(plugin) for plugin in arguments.plugin])
+    if arguments.json:
+        import json
+
+        rows = [meter._asdict() for meter in listed]
+        print(json.dumps({"meters": rows, "faults": [fault._asdict() for fault in faults]}, indent=2))
+        return FINE
+    stdout().print(table(("Meter", "From", "Usable", "What it measures, or why it cannot"), [m.row() for m in listed]))
+    for fault in faults:
+        stderr().print(f"Left out: {fault}", markup=False)
+    return FINE
+
+
+def _build_site(arguments: argparse.Namespace) -> int:
+    from llmjoules.console import stdout
+    from llmjoules.sitegen.build import build_site
+
+    report = build_site(
+        arguments.results,
+        arguments.out,
+        base_url=arguments.base_url,
+        title=arguments.title,
+        strict=arguments.strict,
+        plotly_js=arguments.plotly_js,
+        on_bad=lambda bad: print(f"Skipped {bad}", file=sys.stderr),
+    )
+    stdout().print(f"{report.runs} runs, {len(report.bad)} bad lines skipped, {report.pages} pages: {report.index}")
+    return FINE
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from llmjoules.console import stdout
+    from llmjoules.runner.demo import demo_plans
+    from llmjoules.sitegen.build import build_site
+
+    folder = Path(arguments.out)
+    codes = [_run(plan, folder / "results") for plan in demo_plans()]
+    report = build_site([folder / "results"], folder / "site", title="llmjoules demo")
+    stdout().print(f"The site: {report.index.resolve()}")
+    return max(codes)
+
+
+def _schema(_: argparse.Namespace) -> int:
+    import json
+
+    from llmjoules.records.record import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+    return FINE
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 1,2") from None
+
+
+def _options(words: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`NAME.KEY=VALUE` words as options by meter; a value is JSON where it can be, else text."""
+    import json
+
+    options: dict[str, dict[str, Any]] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        meter, dot, key = name.partition(".")
+        if not (equals and dot and meter and key):
+            raise LlmjoulesError(f"Bad --meter-option {word!r}.", "It is not NAME.KEY=VALUE.", "For example: estimate.tdp_w=65")
+        try:
+            options.setdefault(meter, {})[key] = json.loads(text)
+        except ValueError:
+            options.setdefault(meter, {})[key] = text
+    return options

@@ -1,0 +1,132 @@
+"""What a user sees in the terminal: progress and notes on stderr, results on stdout, no colour when not a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from llmjoules.records import stats
+from llmjoules.records.record import Failed, Run
+from llmjoules.runner import events
+
+if TYPE_CHECKING:
+    from llmjoules.runner.settings import Plan
+
+UNTOLD_WIDTH = 160  # of a file or a pipe, which has none: wide enough that no row is broken
+
+
+def stdout() -> Console:
+    return _console(sys.stdout)
+
+
+def stderr() -> Console:
+    return _console(sys.stderr)
+
+
+def _console(stream: Any) -> Console:
+    return Console(file=stream, width=None if stream.isatty() else UNTOLD_WIDTH, highlight=False, soft_wrap=True)
+
+
+class Watch:
+    """Shows the events of a measurement: a bar where there is a terminal, a line per run where there is none."""
+
+    def __init__(self, total: int, console: Console) -> None:
+        self.console = console
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            refresh_per_second=2,  # drawing costs energy too, and the machine is being measured
+            disable=not console.is_terminal,
+        )
+        self.task = self.progress.add_task("starting", total=total)
+
+    def __call__(self, event: events.Event) -> None:
+        if isinstance(event, events.Note):
+            self.console.print(escape(event.text), style="dim")
+        elif isinstance(event, events.PhaseBegan):
+            self.progress.update(self.task, description=event.name)
+
+    def finished(self, record: Run | Failed) -> None:
+        self.progress.advance(self.task)
+        self.console.print(escape(_line(record)))
+
+
+@contextmanager
+def watching(plan: Plan) -> Iterator[Watch]:
+    watch = Watch(plan.runs, stderr())
+    with watch.progress:
+        yield watch
+
+
+def _line(record: Run | Failed) -> str:
+    what = f"{record.model.name}{_rung(record)}, run {record.repeat + 1}"
+    if isinstance(record, Failed):
+        return f"{what}: failed in {record.error.phase or 'no phase'}: {record.error.message}"
+    parts = [f"{record.tokens.generated} tokens in {stats.inference_s(record) or 0:.2f} s"]
+    for component, total in record.totals.items():
+        source = "" if total.source == "measured" else f" ({total.source})"
+        energy = f"{total.joules:.4g} J" if total.joules is not None else f"no energy ({total.reason})"
+        parts.append(f"{component} {energy}{source}")
+    return f"{what}: {', '.join(parts)}"
+
+
+def _rung(record: Run | Failed) -> str:
+    threads = record.system.threads
+    return f", {threads} thread{'' if threads == 1 else 's'}" if threads is not None else ""
+
+
+def summary(records: Iterable[Run | Failed]) -> Table:
+    """One row per cell and component: the study's table, with intervals."""
+    cells: dict[tuple[str, str], list[Run]] = {}
+    for record in records:
+        if isinstance(record, Run):
+            for component in record.totals:
+                cells.setdefault((record.cell, component), []).append(record)
+    rows = [_row(runs, component) for (_, component), runs in cells.items()]
+    header = ("Model", "Threads", "Component", "tokens/s", "J/token", "J", "Implied W", "Runs", "Energy is")
+    return table(header, rows, right=(1, 3, 4, 5, 6, 7))
+
+
+def _row(runs: Sequence[Run], component: str) -> list[str]:
+    figures = (
+        stats.tokens_per_s,
+        lambda run: stats.joules_per_token(run, component),
+        lambda run: stats.joules(run, component),
+        lambda run: stats.implied_power_w(run, component),
+    )
+    first = runs[0]
+    loads = len({run.load.id for run in runs})
+    return [
+        first.model.name,
+        str(first.system.threads or "–"),
+        component,
+        *(_figure(stats.estimate_of(runs, figure)) for figure in figures),
+        f"{len(runs)} / {loads} load{'' if loads == 1 else 's'}",
+        first.totals[component].source,
+    ]
+
+
+def _figure(estimate: stats.Estimate | None) -> str:
+    if estimate is None:
+        return "–"
+    interval = f" ± {estimate.half_width:.2g}" if estimate.half_width is not None else ""
+    return f"{estimate.mean:.4g}{interval}"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> Table:
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for number, name in enumerate(header):
+        made.add_column(name, justify="right" if number in right else "left", no_wrap=number in right)
+    for row in rows:
+        made.add_row(*(escape(cell) for cell in row))
+    return made

@@ -1,0 +1,67 @@
+"""What a measuring process tells the one that started it: one JSON object a line."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from llmjoules.records.record import Failed
+from llmjoules.runner.settings import Settings
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """What a process is to do: load the model once and run these repeats."""
+
+    settings: Settings
+    path: str
+    weights: str
+    revision: str | None
+    load: str
+    first_repeat: int
+    repeats: int
+    study: str | None
+
+
+class Began(Struct, frozen=True, tag="began"):
+    """A repeat has begun. draft: what its record would be if the process died now."""
+
+    draft: Failed
+
+
+class PhaseBegan(Struct, frozen=True, tag="phase"):
+    name: str
+
+
+class PhaseEnded(Struct, frozen=True, tag="phase-ended"):
+    name: str
+    start_s: float
+    end_s: float
+
+
+class Finished(Struct, frozen=True, tag="record"):
+    """A repeat is over, well or not: the line to store."""
+
+    record: msgspec.Raw
+
+
+class Note(Struct, frozen=True, tag="note"):
+    """Something that a user should see once."""
+
+    text: str
+
+
+class Refused(Struct, frozen=True, tag="refused"):
+    """The user's settings cannot be run: nothing is wrong with the machine."""
+
+    what: str
+    why: str
+    fix: str
+
+
+Event: TypeAlias = Began | PhaseBegan | PhaseEnded | Finished | Note | Refused
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(Event).decode
+decode_job = msgspec.json.Decoder(Job).decode

@@ -1,0 +1,140 @@
+"""Starting measuring processes and listening to them. A process is judged by its records, not by its exit status."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import IO
+
+import msgspec
+
+from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.record import Energy, Error, Failed, Phase, encode
+from llmjoules.runner import events
+from llmjoules.runner.settings import Settings
+
+QUIET = {
+    "HF_HUB_OFFLINE": "1",  # everything was fetched before; a measured phase must not wait for a network
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONUNBUFFERED": "1",
+}
+END_LIMIT_S = 5.0
+
+
+def run_process(job: events.Job) -> Iterator[events.Event]:
+    """The events of one measuring process, as they come.
+
+    If it dies inside a repeat, the last event is that repeat's failed record. Raises LlmjoulesError where it refused the
+    settings or could not even begin. Closing the iterator ends the process.
+    """
+    with tempfile.TemporaryFile() as log:
+        process = _start([sys.executable, "-m", "llmjoules.runner.worker"], _environment(job.settings), log)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        draft: Failed | None = None
+        spans: list[events.PhaseEnded] = []
+        began = False
+        phase: str | None = None
+        try:
+            process.stdin.write(msgspec.json.encode(job) + b"\n")
+            process.stdin.flush()
+            for line in process.stdout:
+                event = events.decode(line)
+                if isinstance(event, events.Refused):
+                    raise LlmjoulesError(event.what, event.why, event.fix)
+                if isinstance(event, events.Began):
+                    draft, spans, began = event.draft, [], True
+                elif isinstance(event, events.PhaseBegan):
+                    phase = event.name
+                elif isinstance(event, events.PhaseEnded):
+                    spans.append(event)
+                elif isinstance(event, events.Finished):
+                    draft = None
+                yield event
+        except (BrokenPipeError, msgspec.DecodeError):
+            pass  # it died while it was spoken to or while it spoke: what it said before counts
+        finally:
+            _end(process)
+        if draft is not None:
+            yield events.Finished(msgspec.Raw(encode(_died(draft, spans, phase, process.returncode, log))))
+        elif not began:
+            raise LlmjoulesError("The measuring process could not begin.", _last_lines(log), "See llmjoules meters.")
+
+
+def _start(command: list[str], environment: dict[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """In a session of its own: Ctrl-C at the terminal reaches only us, and we end it in order."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    environment = os.environ | QUIET
+    if settings.threads is not None:
+        environment |= {"OMP_NUM_THREADS": str(settings.threads), "MKL_NUM_THREADS": str(settings.threads)}
+    if settings.device == "cpu":
+        environment |= {"CUDA_VISIBLE_DEVICES": ""}
+    return environment
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """It ends by itself when its input closes; a device call may hold it, so not for ever."""
+    try:
+        if process.stdin is not None:
+            process.stdin.close()
+    except OSError:
+        pass
+    try:
+        process.wait(END_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def _died(
+    draft: Failed, spans: list[events.PhaseEnded], phase: str | None, code: int | None, log: IO[bytes]
+) -> Failed:
+    """The failed record of a repeat whose process died: when its phases were is known, their energy went with it."""
+    reason = "died: the process ended before the energy was read"
+    lost = tuple(
+        Energy(channel=channel.id, joules=None, reason=reason) for meter in draft.meters for channel in meter.channels
+    )
+    draft.phases = tuple(
+        Phase(name=span.name, start_s=span.start_s, end_s=span.end_s, energy=lost)  # type: ignore[arg-type]
+        for span in spans
+    )
+    last = _last_lines(log)
+    draft.error = Error(phase=phase, message=f"the measuring process {_how(code)}" + (f": {last}" if last else ""))
+    return draft
+
+
+def _how(code: int | None) -> str:
+    if code is not None and code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = str(-code)
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        return f"was killed by {name}{hint}"
+    return f"ended with exit code {code}"
+
+
+def _last_lines(log: IO[bytes], lines: int = 1) -> str:
+    log.seek(0, os.SEEK_END)
+    log.seek(max(0, log.tell() - 4000))
+    text = [line.strip() for line in log.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    return " / ".join(text[-lines:])[:500]

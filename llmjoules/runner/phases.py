@@ -1,0 +1,134 @@
+"""Phases: stretches of a run with a name, their edges taken when the devices have finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import NamedTuple
+
+import msgspec
+
+from llmjoules.meters.monitor import Monitor, Window
+from llmjoules.records.record import Part, Phase, Trace, TraceLine
+from llmjoules.runner.events import PhaseBegan, PhaseEnded
+
+TRACE_BUCKETS = 400
+Stretch = tuple[str, float, float]
+
+
+class _Done(NamedTuple):
+    window: Window
+    parts: tuple[Stretch, ...]
+
+
+class Recorder:
+    """Collects the phases of one run. Times in what it returns count from the run's beginning.
+
+    tell: hears of each phase as it begins and when it has ended, outside of it.
+    finish_work: waits for everything that was started on the devices; to be set once there are any.
+    """
+
+    def __init__(self, monitor: Monitor, tell: Callable[[PhaseBegan | PhaseEnded], None]) -> None:
+        self._monitor = monitor
+        self._tell = tell
+        self.finish_work: Callable[[], None] = lambda: None
+        self._done: list[_Done] = []
+        self.current: str | None = None
+        self.origin_s = 0.0
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[Window]:
+        """Measure the code inside as one phase, also if it fails.
+
+        Every meter reads right before and right after, outside the phase, so that its edges fall beside a reading.
+        """
+        self.current = name
+        self._tell(PhaseBegan(name))
+        self.finish_work()
+        self._monitor.sample()
+        try:
+            with self._monitor.window(name) as window:
+                if not self._done:
+                    self.origin_s = window.start_s
+                try:
+                    yield window
+                finally:
+                    self.finish_work()
+        finally:
+            self._done.append(_Done(window, ()))
+            self._monitor.sample()
+            self._tell(PhaseEnded(name, *self._span(window)))
+        self.current = None
+
+    def expect_edge(self) -> None:
+        """An edge inside the phase was just passed: have the meters read soon, without waiting for them."""
+        self._monitor.nudge()
+
+    def split_last(self, parts: Sequence[Stretch]) -> None:
+        """Name the parts of the last phase, at instants of `time.monotonic()`."""
+        self._done[-1] = self._done[-1]._replace(parts=tuple(parts))
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Waits for the readings that follow the last phase."""
+        return tuple(self._phase(done) for done in self._done)
+
+    def trace(self) -> Trace | None:
+        """Power from the first phase to the last in about TRACE_BUCKETS buckets; edges of phases and parts are kept."""
+        if not self._done:
+            return None
+        edges = sorted({round(edge, 6) for done in self._done for edge in self._edges(done)})
+        filled = _fill(edges, TRACE_BUCKETS)
+        lines = self._monitor.trace([self.origin_s + edge for edge in filled])
+        return Trace(edges_s=tuple(filled), channels={channel: _rounded(line) for channel, line in lines.items()})
+
+    def _phase(self, done: _Done) -> Phase:
+        start_s, end_s = self._span(done.window)
+        parts = tuple(
+            Part(
+                name=name,  # type: ignore[arg-type]
+                start_s=self._since(start),
+                end_s=self._since(end),
+                energy=self._monitor.energies(start, end),
+            )
+            for name, start, end in done.parts
+        )
+        return Phase(
+            name=done.window.name,  # type: ignore[arg-type]
+            start_s=start_s,
+            end_s=end_s,
+            energy=done.window.energies,
+            parts=parts,
+        )
+
+    def _edges(self, done: _Done) -> Iterator[float]:
+        yield from self._span(done.window)
+        for _, start, end in done.parts:
+            yield self._since(start)
+            yield self._since(end)
+
+    def _span(self, window: Window) -> tuple[float, float]:
+        assert window.end_s is not None
+        return self._since(window.start_s), self._since(window.end_s)
+
+    def _since(self, instant_s: float) -> float:
+        return round(instant_s - self.origin_s, 6)
+
+
+def _fill(edges: Sequence[float], buckets: int) -> list[float]:
+    """Add edges between the given ones so that no bucket is longer than the whole over `buckets`."""
+    longest = (edges[-1] - edges[0]) / buckets
+    filled = [edges[0]]
+    for start, end in pairwise(edges):
+        pieces = max(1, round((end - start) / longest)) if longest > 0 else 1
+        filled += [round(start + (end - start) * k / pieces, 6) for k in range(1, pieces)] + [end]
+    return sorted(set(filled))
+
+
+def _rounded(line: TraceLine) -> TraceLine:
+    """A milliwatt is far below what any meter resolves, and five digits keep the area within 0.001 %."""
+
+    def short(values: tuple[float | None, ...]) -> tuple[float | None, ...]:
+        return tuple(None if value is None else float(f"{value:.5g}") for value in values)
+
+    return msgspec.structs.replace(line, mean_w=short(line.mean_w), min_w=short(line.min_w), max_w=short(line.max_w))

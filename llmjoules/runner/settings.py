@@ -1,0 +1,177 @@
+"""What is to be measured, checked before anything is started."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.ids import short_hash
+
+DEFAULT_PROMPT = "Explain in a few sentences how the energy that a computer uses turns into heat."
+
+Dtype = Literal["auto", "float32", "float16", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Decoding = Literal["greedy", "sample"]
+Stop = Literal["new-tokens", "end-of-sequence"]
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """One cell: a model and how it is run. `threads`: of the CPU; None leaves the choice to torch.
+
+    prompts: the rows of a batch, as many as its size.
+    warm_up: discarded generations of a few tokens after loading, a phase of their own.
+    idle_s: length of the idle phase before each run.
+    """
+
+    model: str
+    prompts: tuple[str, ...] = (DEFAULT_PROMPT,)
+    prompts_file: str | None = None
+    new_tokens: int = 200
+    stop: Stop = "new-tokens"
+    decoding: Decoding = "greedy"
+    dtype: Dtype = "auto"
+    device: Device = "auto"
+    threads: int | None = None
+    materialize: bool = False
+    warm_up: int = 1
+    idle_s: float = 1.0
+    seed: int = 0
+    meters: tuple[str, ...] = ("auto",)
+    meter_options: dict[str, dict[str, Any]] = {}
+    plugins: tuple[str, ...] = ()
+    system: str | None = None
+
+    @property
+    def batch_size(self) -> int:
+        return len(self.prompts)
+
+    @property
+    def prompt_sha256(self) -> str:
+        return hashlib.sha256("\0".join(self.prompts).encode()).hexdigest()
+
+    @property
+    def cell(self) -> str:
+        """Hash of what makes two runs repeats of each other; software, system and meters stay outside."""
+        return short_hash(
+            {
+                "model": self.model,
+                "prompt": self.prompt_sha256,
+                "batch_size": self.batch_size,
+                "new_tokens": self.new_tokens,
+                "stop": self.stop,
+                "decoding": self.decoding,
+                "dtype": self.dtype,
+                "device": self.device,
+                "threads": self.threads,
+                "materialize": self.materialize,
+                "warm_up": self.warm_up,
+            }
+        )
+
+    def command(self) -> str:
+        """The command that repeats one run of this cell, with its own load."""
+        defaults = Settings(model=self.model)
+        words = ["llmjoules", "measure", "--model", self.model, "--meter", ",".join(self.meters)]
+        for meter, options in sorted(self.meter_options.items()):
+            for key, value in sorted(options.items()):
+                words += ["--meter-option", f"{meter}.{key}={_as_option(value)}"]
+        for plugin in self.plugins:
+            words += ["--plugin", plugin]
+        if self.prompts_file is not None:
+            words += ["--prompts", self.prompts_file]
+        elif self.prompts[0] != DEFAULT_PROMPT:
+            words += ["--prompt", self.prompts[0]]
+        words += ["--new-tokens", str(self.new_tokens), "--batch", str(self.batch_size)]
+        for name in ("decoding", "stop", "dtype", "device", "threads", "warm_up", "idle_s", "seed", "system"):
+            if getattr(self, name) != getattr(defaults, name):
+                words += [f"--{name.removesuffix('_s').replace('_', '-')}", str(getattr(self, name))]
+        words += ["--materialize"] if self.materialize else []
+        return shlex.join([*words, "--repeats", "1", "--loads", "1"])
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """The cells (rungs of `--threads`) of one call, and how their repeats are dealt over processes."""
+
+    cells: tuple[Settings, ...]
+    repeats: int
+    loads: int
+
+    @property
+    def runs(self) -> int:
+        return len(self.cells) * self.repeats
+
+    def processes(self) -> list[tuple[Settings, range]]:
+        """Each process with the repeats it does. Rungs take turns, so that a drift does not favour one of them."""
+        return [(cell, repeats) for repeats in self._deals() for cell in self.cells]
+
+    def _deals(self) -> list[range]:
+        least, over = divmod(self.repeats, self.loads)
+        starts = [load * least + min(load, over) for load in range(self.loads + 1)]
+        return [range(start, end) for start, end in zip(starts, starts[1:], strict=False)]
+
+
+def make_plan(settings: Settings, *, batch: int | None, repeats: int, loads: int, threads: Sequence[int] | None) -> Plan:
+    """The plan, or LlmjoulesError with what is wrong and what to do. loads above repeats are cut to repeats."""
+    for name, value, least in (
+        ("--new-tokens", settings.new_tokens, 1),
+        ("--repeats", repeats, 1),
+        ("--loads", loads, 1),
+        ("--batch", 1 if batch is None else batch, 1),
+        ("--warm-up", settings.warm_up, 0),
+        ("--idle", settings.idle_s, 0),
+    ):
+        if not value >= least:
+            raise LlmjoulesError(f"{name} is {value:g}.", f"It must be at least {least}.", f"Give another number: {name} …")
+    settings = replace(settings, prompts=_batch(settings.prompts, batch))
+    rungs = [_checked_threads(number) for number in dict.fromkeys(threads)] if threads else [settings.threads]
+    cells = tuple(replace(settings, threads=rung) for rung in rungs)
+    return Plan(cells=cells, repeats=repeats, loads=min(loads, repeats))
+
+
+def read_prompts(file: Path) -> tuple[str, ...]:
+    """The prompts in a text file, one a line; blank lines do not count."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LlmjoulesError(f"Cannot read prompts from {file}.", f"{error}.", "Give a UTF-8 text file.") from error
+    prompts = tuple(line for line in lines if line.strip())
+    if not prompts:
+        raise LlmjoulesError(f"No prompt in {file}.", "Every line is blank.", "Write one prompt a line.")
+    return prompts
+
+
+def _batch(prompts: tuple[str, ...], batch: int | None) -> tuple[str, ...]:
+    """The rows of a batch: the prompts in turn. A prompt that would not fit is an error, not dropped in silence."""
+    size = batch if batch is not None else len(prompts)
+    if any(not prompt.strip() for prompt in prompts):
+        raise LlmjoulesError("A prompt is blank.", "There would be nothing to read before writing.", "Give some text.")
+    if len(prompts) > size:
+        raise LlmjoulesError(
+            f"{len(prompts)} prompts do not fit into a batch of {size}.",
+            "One run is one batch.",
+            f"Take them all at once: --batch {len(prompts)}",
+        )
+    return tuple(prompts[row % len(prompts)] for row in range(size))
+
+
+def _checked_threads(number: int) -> int:
+    present = os.cpu_count() or 1
+    if not 1 <= number <= present:
+        raise LlmjoulesError(
+            f"--threads {number} cannot be run.", f"This machine has {present} logical CPUs.", f"Take 1 to {present}."
+        )
+    return number
+
+
+def _as_option(value: Any) -> str:
+    import msgspec
+
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

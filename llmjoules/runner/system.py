@@ -1,0 +1,94 @@
+"""What this machine and its software are, as a record states them."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import psutil
+
+import llmjoules
+from llmjoules.meters.cpu import cpu_name, logical_cpus
+from llmjoules.records.record import Accelerator, System
+
+LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "safetensors")
+
+
+def software() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"llmjoules": llmjoules.__version__, "python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            found[library] = None
+    return found
+
+
+def bare_system(name: str | None) -> System:
+    """The machine without its accelerators: what can be said before torch is imported."""
+    cpu = cpu_name()
+    return System(
+        name=name or f"{cpu}, {logical_cpus()} CPUs",
+        cpu=cpu,
+        memory_bytes=psutil.virtual_memory().total,
+        os=f"{platform.system()} {platform.release()}",
+    )
+
+
+def full_system(name: str | None, torch: Any, model: Any) -> System:
+    """The machine with the devices that torch sees and those that hold a part of the model."""
+    bare = bare_system(name)
+    used = used_devices(model)
+    kind = used[0].partition(":")[0]
+    accelerators = _accelerators(torch, kind)
+    visible = len(accelerators) or 1
+    return System(
+        name=name or (accelerators[0].name if accelerators else bare.name),
+        cpu=bare.cpu,
+        memory_bytes=bare.memory_bytes,
+        os=bare.os,
+        accelerators=accelerators,
+        device=kind,
+        devices_visible=visible,
+        devices_used=len(used),
+        device_map=_device_map(model),
+        strategy="single" if visible == 1 else "device-map",
+        threads=torch.get_num_threads() if kind == "cpu" else None,
+    )
+
+
+def used_devices(model: Any) -> list[str]:
+    """The accelerators that hold a part of the model, or else `cpu` alone; offloaded parts do not count as devices."""
+    devices = sorted(set(_device_map(model).values()))
+    accelerators = [device for device in devices if device not in ("cpu", "disk", "meta")]
+    return accelerators or ["cpu"]
+
+
+def offloaded(model: Any) -> list[str]:
+    """Where parts of a model lie that did not fit on its accelerators, or in memory."""
+    places = set(_device_map(model).values())
+    return sorted(places & {"disk"} | (places & {"cpu"} if len(places) > 1 else set()))
+
+
+def _device_map(model: Any) -> dict[str, str]:
+    """accelerate's map of modules to devices; on one device transformers sets none."""
+    mapped = getattr(model, "hf_device_map", None) or {"": model.device}
+    return {module: _device(device) for module, device in mapped.items()}
+
+
+def _device(device: Any) -> str:
+    return f"cuda:{device}" if isinstance(device, int) else str(device)
+
+
+def _accelerators(torch: Any, kind: str) -> tuple[Accelerator, ...]:
+    if kind == "mps":
+        return (Accelerator(name=cpu_name()),)
+    if kind != "cuda":
+        return ()
+    found = []
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        uuid = getattr(properties, "uuid", None)
+        found.append(Accelerator(name=properties.name, uuid=f"GPU-{uuid}" if uuid is not None else None))
+    return tuple(found)

@@ -1,0 +1,48 @@
+"""Joules per component over the inference, from channels that do not overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from llmjoules.records.record import Channel, Energy, MeterInfo, Source, Total
+
+_WORST: tuple[Source, ...] = ("measured", "modelled", "simulated")
+
+
+def totals(meters: Iterable[MeterInfo], energies: Iterable[Energy]) -> dict[str, Total]:
+    """One total per component. Null with a reason as soon as one of its channels is null: a part is not the whole.
+
+    Uncertainties are added up, not combined as if independent: the edges of all channels are the same instants.
+    """
+    by_channel = {energy.channel: energy for energy in energies}
+    components: dict[str, list[Channel]] = {}
+    for meter in meters:
+        for channel in meter.channels:
+            components.setdefault(channel.component, []).append(channel)
+    return {name: _total(_distinct(channels), by_channel) for name, channels in components.items()}
+
+
+def _distinct(channels: Sequence[Channel]) -> list[Channel]:
+    """Channels without those inside another one, without shares of a process, and without second opinions.
+
+    A second opinion is another meter's reading of a device that is counted already; its id ends in `@meter`.
+    """
+    inside = {inner for channel in channels for inner in channel.contains}
+    distinct = [c for c in channels if c.id not in inside and "@" not in c.id and c.extent != "process-share"]
+    return distinct or list(channels[:1])
+
+
+def _total(channels: Sequence[Channel], energies: dict[str, Energy]) -> Total:
+    found = [energies[channel.id] for channel in channels if channel.id in energies]
+    ids = tuple(channel.id for channel in channels)
+    source = max((channel.source for channel in channels), key=_WORST.index)
+    missing = next((energy for energy in found if energy.joules is None), None)
+    if missing is not None or len(found) < len(channels):
+        reason = missing.reason if missing is not None else "missing: a channel gave no figure"
+        return Total(joules=None, source=source, channels=ids, reason=reason)
+    return Total(
+        joules=round(sum(energy.joules or 0.0 for energy in found), 6),
+        uncertainty_j=round(sum(energy.uncertainty_j or 0.0 for energy in found), 6),
+        source=source,
+        channels=ids,
+    )

@@ -1,0 +1,194 @@
+"""A measuring process: loads one model once, runs its repeats, and tells each event as a line on its standard output.
+
+`python -m llmjoules.runner.worker` reads a job from the first line of standard input; when that input ends, the process
+that started it is gone, and so is this one: a measurement nobody waits for would only burn energy.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback
+from datetime import datetime, timezone
+from typing import Any, BinaryIO
+
+import msgspec
+
+from llmjoules.meters.guard import describe
+from llmjoules.meters.monitor import Monitor
+from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.ids import comparability_class, new_id
+from llmjoules.records.record import SCHEMA, Clock, Error, Failed, Load, Model, Record, Run, System, Workload, encode
+from llmjoules.runner import events
+from llmjoules.runner.inference import Loaded, Reply, infer, load, warm_up
+from llmjoules.runner.phases import Recorder
+from llmjoules.runner.system import bare_system, full_system, offloaded, software
+from llmjoules.runner.totals import totals
+
+
+class Session:
+    """One process of a study: the model once it is loaded, and the runs made with it."""
+
+    def __init__(self, job: events.Job, monitor: Monitor, out: BinaryIO) -> None:
+        self.job = job
+        self.monitor = monitor
+        self.out = out
+        self.loaded: Loaded | None = None
+        self._software = software()
+
+    def run_all(self) -> None:
+        """Every repeat of the job. One that fails is recorded and the next goes on, unless nothing could be loaded."""
+        first = self.job.first_repeat
+        for repeat in range(first, first + self.job.repeats):
+            record = self._one(repeat)
+            self.tell(events.Finished(msgspec.Raw(encode(record))))
+            self.monitor.forget(time.monotonic() - 1)
+            if self.loaded is None:
+                return
+
+    def tell(self, event: events.Event) -> None:
+        self.out.write(events.encode(event) + b"\n")
+        self.out.flush()
+
+    def _one(self, repeat: int) -> Record:
+        recorder = Recorder(self.monitor, self.tell)
+        started = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        clock = Clock(unix_s=time.time(), monotonic_s=time.monotonic())
+        about = {
+            "schema": SCHEMA,
+            "id": new_id(),
+            "study": self.job.study,
+            "cell": self.job.settings.cell,
+            "repeat": repeat,
+            "load": Load(id=self.job.load, first=self.loaded is None),
+            "started_at": started,
+            "software": self._software,
+            "command": self.job.settings.command(),
+        }
+        draft = Failed(**about, **self._described(None), clock=clock, phases=(), error=Error(phase=None, message="died"))
+        self.tell(events.Began(draft))
+        try:
+            reply = self._measure(recorder, repeat)
+        except LlmjoulesError:
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            about |= {"clock": _shifted(clock, recorder.origin_s), **self._described(None), **self._measured(recorder)}
+            return Failed(**about, error=Error(phase=recorder.current, message=describe(error)))
+        about |= {"clock": _shifted(clock, recorder.origin_s), **self._described(reply), **self._measured(recorder)}
+        run = Run(**about, tokens=reply.tokens)
+        run.flags = (*reply.flags, *self._flags(run))
+        return run
+
+    def _measure(self, recorder: Recorder, repeat: int) -> Reply:
+        settings = self.job.settings
+        with recorder.phase("idle"):
+            time.sleep(settings.idle_s)
+        if self.loaded is None:
+            loaded = load(settings, self.job.path, recorder, lambda text: self.tell(events.Note(text)))
+            if settings.warm_up:
+                warm_up(settings, loaded, recorder)
+            self.loaded = loaded
+        return infer(settings, self.loaded, recorder, settings.seed + repeat)
+
+    def _described(self, reply: Reply | None) -> dict[str, Any]:
+        """Model, workload and system, as far as they are known by now."""
+        settings, loaded = self.job.settings, self.loaded
+        model = Model(
+            name=settings.model,
+            weights=self.job.weights,  # type: ignore[arg-type]
+            revision=self.job.revision,
+            materialized=settings.materialize,
+        )
+        system: System = bare_system(settings.system)
+        if loaded is not None:
+            model = msgspec.structs.replace(
+                model,
+                architecture=loaded.model.config.model_type,
+                parameters=loaded.model.num_parameters(),
+                dtype=str(loaded.model.dtype).removeprefix("torch."),
+                weights_mapped=loaded.weights_mapped,
+            )
+            system = full_system(settings.system, loaded.libraries.torch, loaded.model)
+        workload = Workload(
+            prompt_tokens=reply.prompt_tokens if reply is not None else None,
+            new_tokens=settings.new_tokens,
+            batch_size=settings.batch_size,
+            prompt_sha256=settings.prompt_sha256,
+            decoding=settings.decoding,
+            stop=settings.stop,
+        )
+        meters = self.monitor.meters
+        return {
+            "model": model,
+            "system": system,
+            "workload": workload,
+            "meters": meters,
+            "class_": comparability_class(meters, model, workload),
+        }
+
+    def _measured(self, recorder: Recorder) -> dict[str, Any]:
+        phases = recorder.phases()
+        trace = recorder.trace()
+        inference = next((phase for phase in phases if phase.name == "inference"), None)
+        return {
+            "phases": phases,
+            "totals": totals(self.monitor.meters, inference.energy) if inference is not None else {},
+            "trace": msgspec.Raw(msgspec.json.encode(trace)) if trace is not None else msgspec.UNSET,
+        }
+
+    def _flags(self, run: Run) -> list[str]:
+        """What a reader should know before trusting a figure: `code` or `code:where`."""
+        flags = []
+        for phase in run.phases:
+            for where in (phase, *(part for part in phase.parts if part.name != "detokenize")):
+                codes = {energy.reason.partition(":")[0] for energy in where.energy if energy.reason is not None}
+                flags += [f"{code}:{where.name}" for code in sorted(codes)]
+        if run.load.first and run.model.weights_mapped and not (run.model.materialized or self.job.settings.warm_up):
+            flags.append("weights_read_in_inference")
+        if self.loaded is not None and (places := offloaded(self.loaded.model)):
+            flags.append(f"offloaded:{'+'.join(places)}")
+        return flags
+
+
+def _shifted(clock: Clock, origin_s: float) -> Clock:
+    """The same pair of clocks at the beginning of the first phase, from where the record's times count."""
+    return Clock(unix_s=round(clock.unix_s + origin_s - clock.monotonic_s, 6), monotonic_s=origin_s)
+
+
+def main() -> None:
+    job = events.decode_job(sys.stdin.buffer.readline())
+    threading.Thread(target=_die_with_parent, name="llmjoules-lifeline", daemon=True).start()
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print must not come between the events
+    settings = job.settings
+    code = 0
+    try:
+        monitor = Monitor(list(settings.meters), plugins=settings.plugins, options=settings.meter_options)
+        known = set(monitor.faults)
+        with monitor:
+            session = Session(job, monitor, out)
+            for fault in monitor.faults:
+                if fault not in known:
+                    session.tell(events.Note(f"Left out: {fault}"))
+            session.run_all()
+    except LlmjoulesError as error:
+        out.write(events.encode(events.Refused(error.what, error.why, error.fix)) + b"\n")
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    out.flush()
+    sys.stderr.flush()
+    os._exit(code)  # every line is out; taking torch down costs time, and hanging plug-ins would wait for ever
+
+
+def _die_with_parent() -> None:
+    while sys.stdin.buffer.read(1024):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    main()
