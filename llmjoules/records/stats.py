@@ -97,5 +97,3 @@ def implied_power_w(run: Run, component: str) -> float | None:
     """J/token times tokens/s: the quickest check that a figure can be true."""
     energy_j, seconds = joules(run, component), inference_s(run)
     return energy_j / seconds if energy_j is not None and seconds else None
-
-

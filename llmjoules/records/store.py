@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from llmjoules.records.ids import random_suffix
 from llmjoules.records.record import Record, decode, encode
 from llmjoules.records.upgrade import UnknownVersion, decode_any_version
 
-MAX_LINE_BYTES = 8_000_000  # a run of 200 tokens takes about 20 kB; a longer line is not ours and would only fill memory
+MAX_LINE_BYTES = 8_000_000  # a run of 200 tokens takes about 20 kB; a longer line would only fill memory
 
 
 class Stored(NamedTuple):
@@ -50,56 +51,67 @@ class ResultsFile:
 
     def __init__(self, folder: Path, label: str) -> None:
         self.folder = folder
-        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         slug = re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-")[:40] or "results"
         self.path = folder / f"{stamp}-{slug}-{random_suffix()}.jsonl"
         self._fd: int | None = None
-        self._size = 0
         _check_writable(folder)
 
     def append(self, record: Record) -> None:
+        """Raises ValueError for a record that no reader would take: a defect of ours, found before it is published."""
         line = encode(record) + b"\n"
+        if len(line) > MAX_LINE_BYTES or isinstance(reason := _record_or_reason(line), str):
+            raise ValueError("the record is too long" if len(line) > MAX_LINE_BYTES else reason)
+        size = None
         try:
             if self._fd is None:
                 self._fd = _create(self.path)
+            size = os.fstat(self._fd).st_size
             _write_all(self._fd, line)
             os.fsync(self._fd)
-            self._size += len(line)
-        except OSError as error:
-            self._cut_back()
-            raise _not_stored(self.path, error, line) from error
+        except BaseException as error:  # a full disk, or Ctrl-C between the pieces of a line
+            if size is not None:
+                self._cut_back(size)
+            if isinstance(error, OSError):
+                raise _not_stored(self.path, error, line) from error
+            raise
 
     def close(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
-    def _cut_back(self) -> None:
-        """Take back the torn line; truncating works on a full disk. If even that fails, the reader skips it."""
-        if self._fd is not None:
-            try:
-                os.ftruncate(self._fd, self._size)
-            except OSError:
-                pass
+    def _cut_back(self, size: int) -> None:
+        """Take back the torn line; truncating works on a full disk. If even that fails, go on in another file."""
+        assert self._fd is not None
+        try:
+            os.ftruncate(self._fd, size)
+        except OSError:
+            self.close()
+            self.path = self.path.with_stem(f"{self.path.stem}-{random_suffix()}")
 
 
 def results_files(sources: Iterable[Path]) -> list[Path]:
     """The `*.jsonl` files in the given files and folders, sorted. Raises LlmjoulesError for one that cannot be read."""
     files: set[Path] = set()
     for source in sources:
-        if source.is_dir():
-            try:
-                os.listdir(source)
-            except OSError as error:
-                raise _unreadable(source, error) from error
-            files.update(path for path in source.rglob("*.jsonl") if path.is_file())
-        elif source.exists():
-            files.add(source)
-        else:
-            raise LlmjoulesError(
-                f"No results at {source}.", "There is no such file or folder.", "Name a .jsonl file or a folder of them."
-            )
+        try:
+            is_folder = stat.S_ISDIR(source.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            fix = "Name a .jsonl file or a folder of them."
+            raise LlmjoulesError(f"No results at {source}.", "There is no such file or folder.", fix) from error
+        except OSError as error:
+            raise _unreadable(source, error) from error
+        files.update(_files_under(source) if is_folder else [source])
     return sorted(files)
+
+
+def _files_under(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise _unreadable(Path(error.filename), error) from error
+
+    for parent, _, names in os.walk(folder, onerror=refuse):  # Path.rglob would pass over what it may not read
+        yield from (Path(parent, name) for name in names if name.endswith(".jsonl"))
 
 
 def read_results(sources: Iterable[Path], on_bad: Callable[[BadLine], None]) -> Iterator[Stored]:
@@ -134,11 +146,12 @@ def _read_file(file: Path, on_bad: Callable[[BadLine], None]) -> Iterator[Stored
             number += 1
             if len(line) >= MAX_LINE_BYTES and not line.endswith(b"\n"):
                 size = len(line) + _skip_rest_of_line(stream)
-                on_bad(BadLine(file, number, f"{size / 1e6:.1f} MB long; a record has at most {MAX_LINE_BYTES / 1e6:.0f} MB"))
+                why = f"{size / 1e6:.1f} MB long; a record has at most {MAX_LINE_BYTES / 1e6:.0f} MB"
+                on_bad(BadLine(file, number, why))
             elif line.strip():
                 record = _record_or_reason(line)
                 if isinstance(record, str):
-                    cut = "" if line.endswith(b"\n") else "cut off before its end (the writer was stopped); "
+                    cut = "" if line.endswith((b"\n", b"}")) else "cut off before its end (the writer was stopped); "
                     on_bad(BadLine(file, number, cut + record))
                 else:
                     yield Stored(record, file, number)
@@ -179,7 +192,7 @@ def _skip_rest_of_line(stream: object) -> int:
 
 
 def _check_writable(folder: Path) -> None:
-    """Fail before anything is measured, not after. Tries for real: permission bits lie to root and on network mounts."""
+    """Fail before anything is measured, not after. Tries it: permission bits lie to root and on network mounts."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -216,7 +229,7 @@ def _not_stored(path: Path, error: OSError, line: bytes) -> LlmjoulesError:
             rescue.flush()
             os.fsync(rescue.fileno())
     except OSError:
-        return LlmjoulesError(what, why, "Make room; this run could not be kept elsewhere either, earlier ones are safe.")
+        return LlmjoulesError(what, why, "Make room; this run could not be kept elsewhere, earlier ones are safe.")
     return LlmjoulesError(what, why, f"Make room, then copy this run in from {rescue.name}; earlier ones are safe.")
 
 

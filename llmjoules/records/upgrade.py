@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from llmjoules.records.record import SCHEMA_VERSION, Record
+from llmjoules.records.record import SCHEMA, SCHEMA_VERSION, Record, decode
 
 Step = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -33,16 +34,17 @@ def upgrade(record: dict[str, Any], steps: Mapping[int, Step] = STEPS, target: i
 
 
 def decode_any_version(line: bytes) -> Record:
-    """A record of any readable version. Raises UnknownVersion, or msgspec.DecodeError where the line is not a record."""
+    """A record of any readable version. Raises UnknownVersion, or msgspec.DecodeError where it is not a record."""
     record = msgspec.json.decode(line)
     if not isinstance(record, dict):
         raise msgspec.ValidationError(f"a record is a JSON object, not {type(record).__name__}")
-    return msgspec.json.decode(msgspec.json.encode(upgrade(record)), type=Record)
+    return decode(msgspec.json.encode(upgrade(record)))
 
 
 def _version(record: dict[str, Any]) -> int:
-    name = record.get("schema")
-    prefix, _, number = str(name).partition("/")
-    if prefix != "llmjoules" or not number.isascii() or not number.isdigit():
-        raise UnknownVersion(f"schema is {name!r}, not llmjoules/1" if "schema" in record else "no schema is named")
-    return int(number)
+    if "schema" not in record:
+        raise UnknownVersion("no schema is named")
+    match = re.fullmatch(r"llmjoules/([0-9]{1,9})", str(record["schema"]))
+    if match is None:
+        raise UnknownVersion(f"schema is {record['schema']!r}, not {SCHEMA}")
+    return int(match[1])

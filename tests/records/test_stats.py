@@ -1,0 +1,116 @@
+"""Statistics on records, against tables and sums worked out by hand."""
+
+from __future__ import annotations
+
+from math import pi, sqrt, tan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmjoules.records import stats
+from llmjoules.records.record import Load, Tokens
+from llmjoules.records.stats import Estimate, estimate, estimate_of, t_975
+from tests.builders import make_run
+
+# Student's t, two-sided 95 %, as printed in statistics tables to four digits.
+TABLE = {
+    1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764, 5: 2.5706, 6: 2.4469, 7: 2.3646, 8: 2.3060, 9: 2.2622, 10: 2.2281,
+    12: 2.1788, 15: 2.1314, 20: 2.0860, 24: 2.0639, 25: 2.0595, 29: 2.0452, 30: 2.0423, 31: 2.0395, 40: 2.0211,
+    50: 2.0086, 60: 2.0003, 80: 1.9901, 100: 1.9840, 120: 1.9799, 1000: 1.9623, 10**9: 1.9600,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("degrees", "t"), TABLE.items())
+def test_t_is_that_of_the_tables(degrees: int, t: float) -> None:
+    assert t_975(degrees) == pytest.approx(t, abs=1e-4)
+
+
+@pytest.mark.parametrize("degrees", [1, 2])
+def test_t_is_that_of_the_closed_form(degrees: int) -> None:
+    closed = {1: tan(pi * 0.475), 2: 0.95 / sqrt(2 * 0.975 * 0.025)}  # Cauchy; t = (2p-1) / sqrt(2p(1-p))
+    assert t_975(degrees) == pytest.approx(closed[degrees], abs=1e-4)
+
+
+def test_t_falls_all_the_way_to_the_normal_point() -> None:
+    points = [t_975(degrees) for degrees in range(1, 500)]
+    assert points == sorted(points, reverse=True)
+    assert points[-1] > 1.9600
+
+
+def test_several_loads_give_an_interval_over_the_means_of_loads() -> None:
+    # Means of the loads 2, 4, 6: mean 4, standard deviation 2, t(2) = 4.3027: 4.3027 * 2 / sqrt(3) = 4.96833
+    result = estimate({"a": [1.0, 2.0, 3.0], "b": [4.0], "c": [5.0, 7.0]})
+    assert result == Estimate(mean=4.0, half_width=pytest.approx(4.96833, abs=1e-4), basis="loads", runs=6, loads=3)
+
+
+def test_a_load_with_many_runs_weighs_no_more_than_one_with_few() -> None:
+    assert estimate({"a": [10.0] * 9, "b": [20.0]}).mean == 15.0
+
+
+def test_repeats_inside_one_process_say_that_they_are_only_that() -> None:
+    # 3, 5, 7, 9: mean 6, variance 20/3, t(3) = 3.1824: 3.1824 * 2.581989 / 2 = 4.10847
+    result = estimate({"a": [3.0, 5.0, 7.0, 9.0]})
+    assert result == Estimate(mean=6.0, half_width=pytest.approx(4.10847, abs=1e-4), basis="runs", runs=4, loads=1)
+
+
+def test_one_run_has_no_interval() -> None:
+    assert estimate({"a": [3.0]}) == Estimate(mean=3.0, half_width=None, basis="one run", runs=1, loads=1)
+
+
+def test_loads_without_a_value_do_not_count() -> None:
+    assert estimate({"a": [], "b": [3.0]}) == Estimate(mean=3.0, half_width=None, basis="one run", runs=1, loads=1)
+
+
+@given(
+    st.dictionaries(st.text(max_size=3), st.lists(st.floats(1, 1e6), min_size=1, max_size=4), min_size=2, max_size=6),
+    st.floats(0.1, 100),
+)
+def test_an_interval_scales_with_its_unit(values: dict[str, list[float]], factor: float) -> None:
+    one, other = estimate(values), estimate({load: [v * factor for v in vs] for load, vs in values.items()})
+    assert other.mean == pytest.approx(one.mean * factor)
+    assert other.half_width == pytest.approx(one.half_width * factor, abs=1e-6 * other.mean)
+
+
+def test_figures_of_a_run_are_those_worked_out_by_hand() -> None:
+    run = make_run(inference_s=2.0, inference_w=40.0, new_tokens=20)
+    assert stats.joules(run, "cpu") == 80.0  # 40 W for 2 s
+    assert stats.inference_s(run) == pytest.approx(2.0)
+    assert stats.tokens_per_s(run) == pytest.approx(10.0)  # 20 tokens in 2 s
+    assert stats.joules_per_token(run, "cpu") == 4.0  # 80 J over 20 tokens
+    assert stats.implied_power_w(run, "cpu") == pytest.approx(40.0)  # 4 J/token times 10 tokens/s
+
+
+def test_a_batch_divides_by_the_tokens_of_all_its_rows() -> None:
+    run = make_run(inference_s=2.0, inference_w=40.0, tokens=Tokens(prompt=28, generated=80, useful=60))
+    assert stats.joules_per_token(run, "cpu") == 1.0
+    assert stats.tokens_per_s(run) == pytest.approx(40.0)
+
+
+def test_what_was_not_measured_is_none_and_never_zero() -> None:
+    run = make_run()
+    for figure in (stats.joules, stats.joules_per_token, stats.implied_power_w):
+        assert figure(run, "gpu") is None
+    assert stats.joules_per_token(make_run(tokens=Tokens(prompt=7, generated=0, useful=0)), "cpu") is None
+    no_inference = make_run(phases=run.phases[:-1])
+    assert stats.inference_s(no_inference) is None
+    assert stats.tokens_per_s(no_inference) is None
+    assert stats.implied_power_w(no_inference, "cpu") is None
+
+
+def test_an_estimate_of_runs_groups_them_by_process_and_leaves_out_runs_without_the_figure() -> None:
+    runs = [
+        make_run(inference_w=watts, inference_s=1.0, load=load)
+        for watts, load in ((10.0, "a"), (20.0, "a"), (35.0, "b"))
+    ] + [make_run(totals={}, load="c")]
+    result = estimate_of(runs, lambda run: stats.joules(run, "cpu"))
+    # 15 and 35 J: mean 25, standard deviation sqrt(200), t(1) = 12.7062: 12.7062 * sqrt(200) / sqrt(2) = 127.062
+    assert result == Estimate(mean=25.0, half_width=pytest.approx(127.062, abs=1e-3), basis="loads", runs=3, loads=2)
+    assert estimate_of(runs, lambda run: stats.joules(run, "gpu")) is None
+
+
+def test_which_run_of_a_process_loaded_it_makes_no_difference_to_the_estimate() -> None:
+    runs = [make_run(load="a", inference_s=1.0), make_run(load="a", inference_s=3.0, first=False)]
+    swapped = [make_run(load="a", inference_s=1.0, first=False), make_run(inference_s=3.0)]
+    swapped[1].load = Load(id="a", first=True)
+    assert estimate_of(runs, stats.inference_s) == estimate_of(swapped, stats.inference_s)
