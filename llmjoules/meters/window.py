@@ -46,6 +46,11 @@ class _Point(NamedTuple):
     uncertainty_j: float
 
 
+class _Slope(NamedTuple):
+    power_w: float
+    error_w: float
+
+
 class Curve:
     """Cumulative energy over time through knots; between two knots a subclass says how it runs.
 
@@ -170,35 +175,40 @@ class TotalCurve(Curve):
 
     def _at(self, t_s: float) -> _Point:
         i = self._interval(t_s)
-        width_s, low, high = self.t[i + 1] - self.t[i], self.e[i], self.e[i + 1]
-        mean_w = (high - low) / width_s
-        before_w, after_w = self._slope_w(i, -1), self._slope_w(i + 1, +1)
-        chord = low + mean_w * (t_s - self.t[i])
-        left = min(low + before_w * (t_s - self.t[i]), high) if before_w is not None else None
-        right = max(high - after_w * (self.t[i + 1] - t_s), low) if after_w is not None else None
+        since_s, until_s, low, high = t_s - self.t[i], self.t[i + 1] - t_s, self.e[i], self.e[i + 1]
+        mean_w = (high - low) / (since_s + until_s)
+        chord = low + mean_w * since_s
         timing = mean_w * max(self.dt[i], self.dt[i + 1])
-        if left is None or right is None or before_w is None or after_w is None:
+        before, after = self._slope(i, -1), self._slope(i + 1, +1)
+        if before is None or after is None:
             return _Point(chord, max(chord - low, high - chord) + timing)
-        if before_w <= mean_w <= after_w:
+        left = min(low + before.power_w * since_s, high)
+        right = max(high - after.power_w * until_s, low)
+        if before.power_w <= mean_w <= after.power_w:
             best = max(left, right)
-        elif after_w <= mean_w <= before_w:
+        elif after.power_w <= mean_w <= before.power_w:
             best = min(left, right)
         else:
             best = chord
         spread = max(abs(left - best), abs(right - best), abs(chord - best))
-        return _Point(best, sqrt(spread**2 + timing**2))
+        slopes = max(before.error_w * since_s, after.error_w * until_s)
+        return _Point(best, min(sqrt(spread**2 + timing**2 + slopes**2), high - low + timing))
 
-    def _slope_w(self, i: int, step: int) -> float | None:
-        """Mean power beside knot i, backwards or forwards, over a base long enough for the timing error of its ends."""
+    def _slope(self, i: int, step: int) -> _Slope | None:
+        """Mean power beside knot i, backwards or forwards, over the shortest base that makes it good to 10 %.
+
+        Over a shorter one where there are no more knots; None where there is none at all.
+        """
+        slope = None
         j = i + step
-        while 0 <= j < len(self.t):
-            if self.bad[j + 1 if step < 0 else j] is not None:
-                return None
-            base_s = abs(self.t[j] - self.t[i])
-            if base_s >= SLOPE_BASE * (self.dt[i] + self.dt[j]):
-                return abs(self.e[j] - self.e[i]) / base_s
+        while 0 <= j < len(self.t) and self.bad[j + 1 if step < 0 else j] is None:
+            base_s, timing_s = abs(self.t[j] - self.t[i]), self.dt[i] + self.dt[j]
+            power_w = abs(self.e[j] - self.e[i]) / base_s
+            slope = _Slope(power_w, power_w * timing_s / base_s)
+            if base_s >= SLOPE_BASE * timing_s:
+                break
             j += step
-        return None
+        return slope
 
     def _powers_w(self, start_s: float, end_s: float) -> list[float]:
         first, last = self._interval(start_s), self._interval(end_s)

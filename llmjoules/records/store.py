@@ -152,7 +152,7 @@ def _read_file(file: Path, on_bad: Callable[[BadLine], None]) -> Iterator[Stored
                 record = _record_or_reason(line)
                 if isinstance(record, str):
                     cut = "" if line.endswith((b"\n", b"}")) else "cut off before its end (the writer was stopped); "
-                    on_bad(BadLine(file, number, cut + record))
+                    on_bad(BadLine(file, number, cut + _plain(record)))
                 else:
                     yield Stored(record, file, number)
 
@@ -170,6 +170,12 @@ def _record_or_reason(line: bytes) -> Record | str:
         return str(error)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return reason
+
+
+def _plain(text: str) -> str:
+    """The reason may quote the line: no control characters for a terminal, no end of the page."""
+    short = text if len(text) <= 160 else text[:150] + " …"
+    return "".join(character if character.isprintable() else "\ufffd" for character in short)
 
 
 def _why_not_json(line: bytes, error: Exception) -> str:

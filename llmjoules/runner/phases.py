@@ -71,6 +71,8 @@ class Recorder:
 
     def phases(self) -> tuple[Phase, ...]:
         """Waits for the readings that follow the last phase."""
+        if self._done:
+            self._monitor.settle(self._done[-1].window.end_s or 0.0)
         return tuple(self._phase(done) for done in self._done)
 
     def trace(self) -> Trace | None:

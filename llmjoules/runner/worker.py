@@ -27,6 +27,9 @@ from llmjoules.runner.phases import Recorder
 from llmjoules.runner.system import bare_system, full_system, offloaded, software
 from llmjoules.runner.totals import totals
 
+# Before the first phase, so that the slope on its left is known: the first of a counter's ticks cannot be dated.
+GUARD_PERIODS = 4
+
 
 class Session:
     """One process of a study: the model once it is loaded, and the runs made with it."""
@@ -170,6 +173,7 @@ def main() -> None:
         known = set(monitor.faults)
         with monitor:
             session = Session(job, monitor, out)
+            time.sleep(GUARD_PERIODS * monitor.slowest_period_s)
             for fault in monitor.faults:
                 if fault not in known:
                     session.tell(events.Note(f"Left out: {fault}"))
