@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FINE
 
 
-def _terminate(number: int, frame: object) -> NoReturn:
+def _terminate(*_: object) -> NoReturn:
     raise SystemExit(TERMINATED)
 
 
@@ -52,19 +52,30 @@ def _add_measure(commands: Any) -> None:
     parser = commands.add_parser("measure", help="measure a model phase by phase and store a record of each run")
     parser.set_defaults(command=_measure)
     parser.add_argument(
-        "--model", required=True, metavar="NAME|PATH|dummy:ARCH", help="a hub name, a folder, smollm2, or dummy:llama-tiny …"
+        "--model",
+        required=True,
+        metavar="NAME|PATH|dummy:ARCH",
+        help="a hub name, a folder, smollm2, or dummy:llama-tiny …",
     )
     _add_meter_options(parser)
     prompt = parser.add_mutually_exclusive_group()
     prompt.add_argument("--prompt", metavar="TEXT", help="what the model reads (default: a question about heat)")
     prompt.add_argument("--prompts", metavar="FILE", help="a text file with one prompt a line: the rows of the batch")
-    parser.add_argument("--new-tokens", type=int, default=200, metavar="N", help="new tokens per row, exactly (default 200)")
+    parser.add_argument(
+        "--new-tokens", type=int, default=200, metavar="N", help="new tokens per row, exactly (default 200)"
+    )
     parser.add_argument("--batch", type=int, metavar="N", help="rows of the batch (default: the number of prompts)")
     parser.add_argument("--repeats", type=int, default=25, metavar="N", help="runs (default 25)")
-    parser.add_argument("--loads", type=int, default=5, metavar="N", help="fresh processes they are dealt over (default 5)")
-    parser.add_argument("--threads", type=_numbers, metavar="N[,N…]", help="CPU threads; each number is a rung of its own")
+    parser.add_argument(
+        "--loads", type=int, default=5, metavar="N", help="fresh processes they are dealt over (default 5)"
+    )
+    parser.add_argument(
+        "--threads", type=_numbers, metavar="N[,N…]", help="CPU threads; each number is a rung of its own"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default auto")
-    parser.add_argument("--dtype", choices=("auto", "float32", "float16", "bfloat16"), default="auto", help="of the weights")
+    parser.add_argument(
+        "--dtype", choices=("auto", "float32", "float16", "bfloat16"), default="auto", help="of the weights"
+    )
     parser.add_argument("--decoding", choices=("greedy", "sample"), default="greedy", help="default greedy")
     parser.add_argument(
         "--stop",
@@ -72,18 +83,28 @@ def _add_measure(commands: Any) -> None:
         default="new-tokens",
         help="end-of-sequence: --new-tokens is only the most (default: exactly as many)",
     )
-    parser.add_argument("--materialize", action="store_true", help="read every weight while loading, not when first used")
-    parser.add_argument("--warm-up", type=int, default=1, metavar="N", help="discarded short runs after loading (default 1)")
-    parser.add_argument("--idle", type=float, default=1.0, metavar="SECONDS", help="idle phase before each run (default 1)")
+    parser.add_argument(
+        "--materialize", action="store_true", help="read every weight while loading, not when first used"
+    )
+    parser.add_argument(
+        "--warm-up", type=int, default=1, metavar="N", help="discarded short runs after loading (default 1)"
+    )
+    parser.add_argument(
+        "--idle", type=float, default=1.0, metavar="SECONDS", help="idle phase before each run (default 1)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of sampling (default 0)")
-    parser.add_argument("--system", metavar="NAME", help="what pages call this machine (default: its accelerator or CPU)")
+    parser.add_argument(
+        "--system", metavar="NAME", help="what pages call this machine (default: its accelerator or CPU)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print what would be run, and run nothing")
     parser.add_argument("--out", default="results", metavar="DIR", help="where the record file goes (default results/)")
 
 
 def _add_meter_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--meter", default="auto", metavar="auto|NAME,…", help="see llmjoules meters (default auto)")
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE.py", help="a meter of your own; repeatable")
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE.py", help="a meter of your own; repeatable"
+    )
     parser.add_argument(
         "--meter-option", action="append", default=[], metavar="NAME.KEY=VALUE", help="an option of a meter; repeatable"
     )
@@ -92,7 +113,9 @@ def _add_meter_options(parser: argparse.ArgumentParser) -> None:
 def _add_meters(commands: Any) -> None:
     parser = commands.add_parser("meters", help="every meter: where it comes from, and whether it can be used here")
     parser.set_defaults(command=_meters)
-    parser.add_argument("--plugin", action="append", default=[], metavar="FILE.py", help="a meter of your own; repeatable")
+    parser.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE.py", help="a meter of your own; repeatable"
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -157,7 +180,9 @@ def _measure(arguments: argparse.Namespace) -> int:
 def _dry_run(plan: Any) -> int:
     from llmjoules.console import stdout, table
 
-    rows = [(cell.model, str(cell.threads or "–"), f"{r.start + 1}–{r.stop}", cell.cell) for cell, r in plan.processes()]
+    rows = [
+        (cell.model, str(cell.threads or "–"), f"{r.start + 1}–{r.stop}", cell.cell) for cell, r in plan.processes()
+    ]
     stdout().print(table(("Model", "Threads", "Runs", "Cell"), rows, right=(1, 2)))
     stdout().print(f"{plan.runs} runs in {len(rows)} processes; nothing was run.")
     return FINE
@@ -254,7 +279,9 @@ def _options(words: Sequence[str]) -> dict[str, dict[str, Any]]:
         name, equals, text = word.partition("=")
         meter, dot, key = name.partition(".")
         if not (equals and dot and meter and key):
-            raise LlmjoulesError(f"Bad --meter-option {word!r}.", "It is not NAME.KEY=VALUE.", "For example: estimate.tdp_w=65")
+            raise LlmjoulesError(
+                f"Bad --meter-option {word!r}.", "It is not NAME.KEY=VALUE.", "For example: estimate.tdp_w=65"
+            )
         try:
             options.setdefault(meter, {})[key] = json.loads(text)
         except ValueError:

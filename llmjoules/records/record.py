@@ -56,7 +56,7 @@ class Channel(Struct, frozen=True, kw_only=True):
 
 
 class MeterInfo(Struct, frozen=True, kw_only=True):
-    """A meter as it took part in a run. options: what decides its figures (a script, a TDP and where that came from)."""
+    """A meter as it took part in a run. options: what decides its figures, such as a TDP and where that came from."""
 
     name: Name
     channels: tuple[Channel, ...]
@@ -113,7 +113,7 @@ class Clock(Struct, frozen=True):
 
 
 class Model(Struct, frozen=True, kw_only=True):
-    """weights_mapped: the loader only mapped the weight file, so that it is read during inference; None if not known."""
+    """weights_mapped: the loader only mapped the weight file, to be read when first used; None if not known."""
 
     name: Name
     architecture: str | None = None
@@ -267,7 +267,8 @@ def encode(record: Record) -> bytes:
 
 def decode(line: bytes) -> Record:
     """A record of the current schema version. Raises msgspec.DecodeError (or its ValidationError)."""
-    return _decoder.decode(line)
+    record: Record = _decoder.decode(line)
+    return record
 
 
 def json_schema() -> dict[str, Any]:

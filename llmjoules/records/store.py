@@ -70,10 +70,11 @@ class ResultsFile:
             _write_all(self._fd, line)
             os.fsync(self._fd)
         except BaseException as error:  # a full disk, or Ctrl-C between the pieces of a line
+            path = self.path
             if size is not None:
                 self._cut_back(size)
             if isinstance(error, OSError):
-                raise _not_stored(self.path, error, line) from error
+                raise _not_stored(path, error, line) from error
             raise
 
     def close(self) -> None:

@@ -43,7 +43,7 @@ def measure(
 
 
 def run_plan(plan: Plan, out: Path | None, study: str | None, on_event: Listener) -> Iterator[Run | Failed]:
-    """Run every process of the plan. A record is on disk before it is yielded. Closing the iterator ends the process."""
+    """Run every process of the plan. A record is on disk before it is yielded. Closing the iterator ends the run."""
     first = plan.cells[0]
     check_libraries()
     monitor = Monitor(list(first.meters), plugins=first.plugins, options=first.meter_options)

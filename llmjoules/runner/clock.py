@@ -10,8 +10,9 @@ from typing import Any
 class TokenClock:
     """A stopping criterion that never stops: transformers calls it once a step, right after the token was appended.
 
-    times_s: `time.monotonic()` of each step. lengths: of the sequence then, prompt and padding included; count tokens by
-    these, because one step may bring several. ids: the token ids of the whole batch at the last step.
+    times_s: `time.monotonic()` of each step.
+    lengths: of the sequence then, prompt and padding included; count tokens by these: one step may bring several.
+    ids: the token ids of the whole batch at the last step.
     wait: called before the time is taken, so that the device has finished the token; None on a CPU.
     on_first: called after the first token's time is taken: prefill is over.
     """
@@ -24,7 +25,7 @@ class TokenClock:
         self._on_first = on_first
         self._go_on: Any = None
 
-    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+    def __call__(self, input_ids: Any, _scores: Any, **_: Any) -> Any:
         if self._wait is not None:
             self._wait()
         self.times_s.append(time.monotonic())

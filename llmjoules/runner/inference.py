@@ -41,7 +41,7 @@ class Reply(NamedTuple):
 
 
 def load(settings: Settings, path: str, recorder: Recorder, note: Callable[[str], None]) -> Loaded:
-    """The phases import, tokenizer, model and pipeline. Raises LlmjoulesError for settings that this machine refuses."""
+    """The phases import, tokenizer, model and pipeline. Raises LlmjoulesError for what this machine cannot run."""
     with recorder.phase("import"):
         libraries = _import(settings, path)
     torch, transformers = libraries
@@ -60,7 +60,9 @@ def load(settings: Settings, path: str, recorder: Recorder, note: Callable[[str]
         pipe = transformers.pipeline("text-generation", model=model, tokenizer=tokenizer)
     mapped = _weights_mapped(path)
     if mapped and not settings.materialize:
-        note("The weights are memory-mapped: most are read from disk when first used, not while loading (--materialize).")
+        note(
+            "The weights are memory-mapped: most are read from disk when first used, not while loading (--materialize)."
+        )
     return Loaded(libraries, tokenizer, model, pipe, mapped)
 
 
@@ -152,7 +154,7 @@ def _parents(file: str) -> Iterable[Path]:
 
 
 def _generate(settings: Settings, loaded: Loaded, clock: TokenClock, new_tokens: int) -> None:
-    """One call of the pipeline, as one real batch, for exactly `new_tokens` (unless it may stop at an end of sequence)."""
+    """One call of the pipeline, as one real batch: exactly `new_tokens`, unless an end of sequence may stop it."""
     lengths = {"max_new_tokens": new_tokens}
     if settings.stop == "new-tokens":
         lengths["min_new_tokens"] = new_tokens
@@ -172,7 +174,9 @@ def _count(settings: Settings, loaded: Loaded, clock: TokenClock, origin_s: floa
     steps = clock.lengths[-1] - width
     flags = []
     if clock.lengths[0] - width < 1 or len(new_ids) != settings.batch_size:
-        raise RuntimeError(f"the pipeline ran {len(new_ids)} rows of {clock.lengths[0]} tokens, not {len(rows)} of {width} + 1")
+        raise RuntimeError(
+            f"the pipeline ran {len(new_ids)} rows of {clock.lengths[0]} tokens, not {len(rows)} of {width} + 1"
+        )
     if settings.stop == "new-tokens" and steps != settings.new_tokens:
         flags.append("unexpected_length")
     tokens = Tokens(
@@ -186,7 +190,7 @@ def _count(settings: Settings, loaded: Loaded, clock: TokenClock, origin_s: floa
 
 def _useful(row: list[int], ends: frozenset[int]) -> int:
     """Tokens up to and with the first end of sequence; where padding is the same id, only the first one counts."""
-    return next((place + 1 for place, id in enumerate(row) if id in ends), len(row))
+    return next((place + 1 for place, token in enumerate(row) if token in ends), len(row))
 
 
 def _end_ids(model: Any) -> frozenset[int]:
@@ -208,15 +212,21 @@ def _finisher(torch: Any) -> Callable[[], None]:
 
 
 def _token_wait(torch: Any, model: Any) -> Callable[[], None] | None:
-    """What the token clock waits for. On a GPU `generate` reads back once a token anyway, so the wait only moves forward.
+    """What the token clock waits for.
 
-    On Apple's GPU it does not: there only the first token is waited for, since a wait per token would be another workload.
+    On a GPU `generate` reads back once a token anyway, so the wait only moves forward. On Apple's it does not: there
+    only the first token is waited for, since a wait per token would be another workload.
     """
     kind = model.device.type
     if kind == "cuda":
         mapped = set((getattr(model, "hf_device_map", None) or {"": model.device}).values())
         devices = [device for device in mapped if device not in ("cpu", "disk")]
-        return lambda: [torch.cuda.synchronize(device) for device in devices] and None
+
+        def wait() -> None:
+            for device in devices:
+                torch.cuda.synchronize(device)
+
+        return wait
     if kind == "mps":
         waits = iter([torch.mps.synchronize])
         return lambda: next(waits, lambda: None)()

@@ -31,8 +31,8 @@ END_LIMIT_S = 5.0
 def run_process(job: events.Job) -> Iterator[events.Event]:
     """The events of one measuring process, as they come.
 
-    If it dies inside a repeat, the last event is that repeat's failed record. Raises LlmjoulesError where it refused the
-    settings or could not even begin. Closing the iterator ends the process.
+    If it dies inside a repeat, the last event is that repeat's failed record. Closing the iterator ends the process.
+    Raises LlmjoulesError where it refused the settings or could not even begin.
     """
     with tempfile.TemporaryFile() as log:
         process = _start([sys.executable, "-m", "llmjoules.runner.worker"], _environment(job.settings), log)
@@ -105,9 +105,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.stdout.close()
 
 
-def _died(
-    draft: Failed, spans: list[events.PhaseEnded], phase: str | None, code: int | None, log: IO[bytes]
-) -> Failed:
+def _died(draft: Failed, spans: list[events.PhaseEnded], phase: str | None, code: int | None, log: IO[bytes]) -> Failed:
     """The failed record of a repeat whose process died: when its phases were is known, their energy went with it."""
     reason = "died: the process ended before the energy was read"
     lost = tuple(

@@ -17,7 +17,9 @@ from llmjoules.records.errors import LlmjoulesError
 from llmjoules.runner import dummy
 
 CONTACT_LIMIT_S = 8.0  # a hub that has not answered by then is not there
-ALTERNATIVES = "Without a network take a local folder, or a model made here: --model dummy:smollm2-135m (or llama-tiny, …)"
+ALTERNATIVES = (
+    "Without a network take a local folder, or a model made here: --model dummy:smollm2-135m (or llama-tiny, …)"
+)
 
 
 class Resolved(NamedTuple):
@@ -43,7 +45,7 @@ def check_libraries() -> None:
 
 
 def resolve(model: str, say: Say) -> Resolved:
-    """The model as a local folder: made, converted or fetched if need be. Raises LlmjoulesError, also without a network.
+    """The model as a local folder: made, converted or fetched if need be. Raises LlmjoulesError if it cannot be had.
 
     say: told when something takes a while.
     """
@@ -82,7 +84,9 @@ def _smollm2(say: Say) -> Resolved:
 
 def _local(path: Path) -> Resolved:
     if not (path / "config.json").is_file():
-        raise LlmjoulesError(f"{path} holds no model.", "There is no config.json in it.", "Name a folder saved by save_pretrained.")
+        raise LlmjoulesError(
+            f"{path} holds no model.", "There is no config.json in it.", "Name a folder saved by save_pretrained."
+        )
     if not any(path.glob("*.safetensors")):
         raise LlmjoulesError(
             f"{path} holds no .safetensors file.",

@@ -6,9 +6,11 @@ import hashlib
 import os
 import shlex
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -115,10 +117,12 @@ class Plan(Struct, frozen=True, kw_only=True):
     def _deals(self) -> list[range]:
         least, over = divmod(self.repeats, self.loads)
         starts = [load * least + min(load, over) for load in range(self.loads + 1)]
-        return [range(start, end) for start, end in zip(starts, starts[1:], strict=False)]
+        return [range(start, end) for start, end in pairwise(starts)]
 
 
-def make_plan(settings: Settings, *, batch: int | None, repeats: int, loads: int, threads: Sequence[int] | None) -> Plan:
+def make_plan(
+    settings: Settings, *, batch: int | None, repeats: int, loads: int, threads: Sequence[int] | None
+) -> Plan:
     """The plan, or LlmjoulesError with what is wrong and what to do. loads above repeats are cut to repeats."""
     for name, value, least in (
         ("--new-tokens", settings.new_tokens, 1),
@@ -129,7 +133,9 @@ def make_plan(settings: Settings, *, batch: int | None, repeats: int, loads: int
         ("--idle", settings.idle_s, 0),
     ):
         if not value >= least:
-            raise LlmjoulesError(f"{name} is {value:g}.", f"It must be at least {least}.", f"Give another number: {name} …")
+            raise LlmjoulesError(
+                f"{name} is {value:g}.", f"It must be at least {least}.", f"Give another number: {name} …"
+            )
     settings = replace(settings, prompts=_batch(settings.prompts, batch))
     rungs = [_checked_threads(number) for number in dict.fromkeys(threads)] if threads else [settings.threads]
     cells = tuple(replace(settings, threads=rung) for rung in rungs)
@@ -172,6 +178,4 @@ def _checked_threads(number: int) -> int:
 
 
 def _as_option(value: Any) -> str:
-    import msgspec
-
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 import msgspec
@@ -20,7 +20,21 @@ from llmjoules.meters.guard import describe
 from llmjoules.meters.monitor import Monitor
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.ids import comparability_class, new_id
-from llmjoules.records.record import SCHEMA, Clock, Error, Failed, Load, Model, Record, Run, System, Workload, encode
+from llmjoules.records.record import (
+    SCHEMA,
+    Clock,
+    Error,
+    Failed,
+    Load,
+    Model,
+    Part,
+    Phase,
+    Record,
+    Run,
+    System,
+    Workload,
+    encode,
+)
 from llmjoules.runner import events
 from llmjoules.runner.inference import Loaded, Reply, infer, load, warm_up
 from llmjoules.runner.phases import Recorder
@@ -57,9 +71,9 @@ class Session:
 
     def _one(self, repeat: int) -> Record:
         recorder = Recorder(self.monitor, self.tell)
-        started = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        started = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         clock = Clock(unix_s=time.time(), monotonic_s=time.monotonic())
-        about = {
+        about: dict[str, Any] = {
             "schema": SCHEMA,
             "id": new_id(),
             "study": self.job.study,
@@ -70,7 +84,9 @@ class Session:
             "software": self._software,
             "command": self.job.settings.command(),
         }
-        draft = Failed(**about, **self._described(None), clock=clock, phases=(), error=Error(phase=None, message="died"))
+        draft = Failed(
+            **about, **self._described(None), clock=clock, phases=(), error=Error(phase=None, message="died")
+        )
         self.tell(events.Began(draft))
         try:
             reply = self._measure(recorder, repeat)
@@ -146,7 +162,8 @@ class Session:
         """What a reader should know before trusting a figure: `code` or `code:where`."""
         flags = []
         for phase in run.phases:
-            for where in (phase, *(part for part in phase.parts if part.name != "detokenize")):
+            stretches: list[Phase | Part] = [phase, *(part for part in phase.parts if part.name != "detokenize")]
+            for where in stretches:
                 codes = {energy.reason.partition(":")[0] for energy in where.energy if energy.reason is not None}
                 flags += [f"{code}:{where.name}" for code in sorted(codes)]
         if run.load.first and run.model.weights_mapped and not (run.model.materialized or self.job.settings.warm_up):
