@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
-from math import sqrt
+from math import inf, sqrt
 from typing import NamedTuple
 
 from llmjoules.records.record import Channel, TraceLine
@@ -20,6 +20,8 @@ Z_95 = 1.96
 PLAUSIBLE_W = 20_000.0
 # The slope beside an edge is taken over at least this many times the timing error of its ends, so that it is good to 10 %.
 SLOPE_BASE = 10.0
+# But it looks no further than this many knots, so that dropping older ones never changes a later window.
+SLOPE_KNOTS = 10
 # Interval records that leave out more than this part of a record's length have a hole between them.
 HOLE = 0.1
 
@@ -97,8 +99,8 @@ class Curve:
         return TraceLine(mean_w=tuple(means), min_w=tuple(lows), max_w=tuple(highs))
 
     def forget(self, before_s: float) -> None:
-        """Drop knots that no window starting at `before_s` or later needs; two to its left stay for the slope."""
-        keep = max(0, bisect_right(self.t, before_s) - 1 - int(SLOPE_BASE))
+        """Drop knots that no window starting at `before_s` or later needs; those that its slope may use stay."""
+        keep = max(0, bisect_right(self.t, before_s) - 1 - SLOPE_KNOTS)
         for column in self._columns():
             del column[:keep]
 
@@ -197,17 +199,17 @@ class TotalCurve(Curve):
     def _slope(self, i: int, step: int) -> _Slope | None:
         """Mean power beside knot i, backwards or forwards, over the shortest base that makes it good to 10 %.
 
-        Over a shorter one where there are no more knots; None where there is none at all.
+        Over a shorter one where there are no more knots near; None where there is none at all.
         """
         slope = None
-        j = i + step
-        while 0 <= j < len(self.t) and self.bad[j + 1 if step < 0 else j] is None:
+        for j in range(i + step, i + step * (SLOPE_KNOTS + 1), step):
+            if not 0 <= j < len(self.t) or self.bad[j + 1 if step < 0 else j] is not None:
+                break
             base_s, timing_s = abs(self.t[j] - self.t[i]), self.dt[i] + self.dt[j]
             power_w = abs(self.e[j] - self.e[i]) / base_s
             slope = _Slope(power_w, power_w * timing_s / base_s)
             if base_s >= SLOPE_BASE * timing_s:
                 break
-            j += step
         return slope
 
     def _powers_w(self, start_s: float, end_s: float) -> list[float]:
@@ -221,14 +223,17 @@ class TotalCurve(Curve):
         ]
 
     def _window_uncertainty(self, start_s: float, end_s: float, start: _Point, end: _Point) -> float:
-        resolution = self.channel.resolution if self.channel.unit == "J" else 0.0
-        edges = sqrt(start.uncertainty_j**2 + end.uncertainty_j**2 + resolution**2)
-        i = self._interval(start_s)
-        if i != self._interval(end_s):
+        i, last = self._interval(start_s), self._interval(end_s)
+        edges = sqrt(start.uncertainty_j**2 + end.uncertainty_j**2 + self._rounding_j(last - i + 1) ** 2)
+        if i != last:
             return edges
         # No reading fell inside: what the interval holds beside the window may as well lie in it, or the other way round.
         outside = 1 - (end_s - start_s) / (self.t[i + 1] - self.t[i])
         return edges + outside * (self.e[i + 1] - self.e[i])
+
+    def _rounding_j(self, intervals: int) -> float:
+        """A total is rounded at both ends of a window, however long it is."""
+        return self.channel.resolution if self.channel.unit == "J" else 0.0
 
 
 class CounterCurve(TotalCurve):
@@ -286,10 +291,16 @@ class IntervalCurve(TotalCurve):
         missing = Reason("missing", "the meter gave no figure in one of its records") if joules is None else None
         self._knot(end_s, 0.0, self.e[-1] + (joules or 0.0), missing)
 
+    def _rounding_j(self, intervals: int) -> float:
+        """Each record is rounded by itself, and at a steady power all of them the same way."""
+        return intervals * self.channel.resolution / 2
+
 
 class PowerCurve(Curve):
     """Samples of power, joined by straight lines; a gap longer than `gap_limit_s` says nothing.
 
+    A device that renews its figure every `period_s` shows each sample many times to a faster reader. Taken at its word
+    it would draw stairs that are late by half a period, so a sample counts once, at the time at which it appeared.
     Power may have stepped anywhere between two samples: the trapezoid is then off by ΔP·Δt·(x - 1/2) with x uniform,
     a variance of (ΔP·Δt)²/12 for each interval, and these add up.
     """
@@ -300,12 +311,29 @@ class PowerCurve(Curve):
         super().__init__(channel)
         self.p: list[float] = []
         self._variance: list[float] = []
+        self._read_s = -inf
         self.gap_limit_s = max(5 * channel.period_s, 0.5)
 
     def _columns(self) -> list[list]:  # type: ignore[type-arg]
         return [*super()._columns(), self.p, self._variance]
 
     def add(self, t_s: float, power_w: float) -> None:
+        if t_s <= self._read_s:
+            return
+        earlier_s, self._read_s = self._read_s, t_s
+        period_s = self.channel.period_s
+        appeared_s = (max(t_s - period_s, earlier_s) + t_s) / 2
+        if self.t and period_s:
+            sample_before_s = appeared_s - period_s
+            if power_w == self.p[-1]:
+                if t_s - self.t[-1] >= 2 * period_s:  # steady; its last sample is known only once the next has come
+                    self._sample(t_s - period_s, power_w)
+                return
+            if earlier_s >= sample_before_s > self.t[-1] + period_s / 2:
+                self._sample(sample_before_s, self.p[-1])  # that steady power's last sample
+        self._sample(appeared_s, power_w)
+
+    def _sample(self, t_s: float, power_w: float) -> None:
         if not self.t:
             joules, variance, bad = 0.0, 0.0, None
         else:
