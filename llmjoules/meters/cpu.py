@@ -26,7 +26,9 @@ def cpu_name() -> str:
     """The CPU's brand string, or the architecture where the system does not tell one."""
     try:
         if platform.system() == "Linux":
-            match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(errors="replace"), re.MULTILINE)
+            match = re.search(
+                r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(errors="replace"), re.MULTILINE
+            )
             if match:
                 return " ".join(match.group(1).split())
         elif platform.system() == "Darwin":
@@ -53,15 +55,16 @@ def tdp(powercap: Path, name: str, threads: int) -> Tdp:
 
 def _from_powercap(root: Path) -> Tdp | None:
     """The limit is readable by everyone where the energy counters are not; makers set it to the TDP."""
-    microwatts = 0
-    for zone in sorted(root.glob("intel-rapl:?")) + sorted(root.glob("intel-rapl:??")):
+    limits_uw: dict[str, int] = {}
+    for zone in (*root.glob("intel-rapl:*"), *root.glob("intel-rapl/intel-rapl:*")):  # flat, or under its control type
         try:
-            is_package = (zone / "name").read_text().startswith("package")
+            name = (zone / "name").read_text().strip()
             is_long_term = (zone / "constraint_0_name").read_text().strip() == "long_term"
-            if is_package and is_long_term:
-                microwatts += int((zone / "constraint_0_power_limit_uw").read_text())
+            if name.startswith("package") and is_long_term:
+                limits_uw[name] = int((zone / "constraint_0_power_limit_uw").read_text())
         except (OSError, ValueError):
             continue
+    microwatts = sum(limits_uw.values())
     return Tdp(microwatts / 1e6, "long-term power limit set in the kernel's powercap tree") if microwatts > 0 else None
 
 
@@ -80,7 +83,9 @@ def _from_table(name: str, threads: int) -> Tdp | None:
 
 
 def _guess(threads: int) -> Tdp:
-    return Tdp(UNKNOWN_W_PER_THREAD * threads, f"a guess of {UNKNOWN_W_PER_THREAD:g} W per thread: this CPU is not known")
+    return Tdp(
+        UNKNOWN_W_PER_THREAD * threads, f"a guess of {UNKNOWN_W_PER_THREAD:g} W per thread: this CPU is not known"
+    )
 
 
 def normalised(name: str) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import numbers
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
+
+import msgspec
 
 from llmjoules.meters.types import Unavailable
 from llmjoules.records.record import Channel
@@ -31,11 +34,13 @@ class PluginFault(Exception):
         self.fault = Fault(where, why)
 
 
-def call(where: str, what: str, function: Callable[[], T], limit_s: float = CALL_LIMIT_S) -> T:
+def call(where: str, what: str, function: Callable[[], T], limit_s: float | None = None) -> T:
     """The function's result. Raises PluginFault if it raises or takes too long; Unavailable passes through.
 
+    limit_s: CALL_LIMIT_S unless given.
     It runs in a thread of its own, which is left behind if it hangs: Python cannot end it.
     """
+    limit_s = CALL_LIMIT_S if limit_s is None else limit_s
     outcome: list[Any] = []
     problem: list[BaseException] = []
 
@@ -58,18 +63,18 @@ def call(where: str, what: str, function: Callable[[], T], limit_s: float = CALL
 
 
 def describe(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # an exception class of a plug-in
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def checked_channels(where: str, channels: Any) -> tuple[Channel, ...]:
-    """The channels that a probe returned. Raises PluginFault where they are not a list of distinct channels."""
+    """The channels that a probe returned. Raises PluginFault where they are not a list of distinct, valid channels."""
     if not isinstance(channels, Iterable):
         raise PluginFault(where, f"probe returned {type(channels).__name__}, not a list of channels")
-    found = tuple(channels)
-    wrong = next((item for item in found if not isinstance(item, Channel)), None)
-    if wrong is not None:
-        raise PluginFault(where, f"probe returned {type(wrong).__name__} among its channels")
+    found = tuple(_checked(where, channel) for channel in channels)
     if not found:
         raise PluginFault(where, "probe returned no channel; a meter without any raises Unavailable")
     if len({channel.id for channel in found}) < len(found):
@@ -77,9 +82,30 @@ def checked_channels(where: str, channels: Any) -> tuple[Channel, ...]:
     return found
 
 
+def _checked(where: str, channel: Any) -> Channel:
+    """msgspec checks what it reads, not what is constructed, so a channel is read back."""
+    if not isinstance(channel, Channel):
+        raise PluginFault(where, f"probe returned {type(channel).__name__} among its channels")
+    try:
+        found = msgspec.convert(msgspec.to_builtins(channel), Channel)
+    except Exception as error:
+        raise PluginFault(where, f"probe returned a bad channel: {describe(error)}") from error
+    numbers_of_it = (found.period_s, found.resolution, found.gain or 0.0, found.wraps_at_j or 0.0)
+    if not all(math.isfinite(number) for number in numbers_of_it):
+        raise PluginFault(where, f"probe returned a bad channel: {found.id} has a number that is not finite")
+    units = {"counter": "J", "interval": "J", "power": "W", "model": found.unit}
+    if found.unit != units[found.kind]:
+        raise PluginFault(where, f"probe returned a bad channel: {found.id} is of kind {found.kind} in {found.unit}")
+    return found
+
+
 def usable(values: Any, channel: str) -> float | None:
     """The reading of one channel if it is a finite, non-negative number; None is "missing now"."""
     value = values.get(channel) if isinstance(values, Mapping) else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return None
-    return float(value) if math.isfinite(value) and value >= 0 else None
+    try:
+        number = float(value)
+    except (OverflowError, ValueError):
+        return None
+    return number if math.isfinite(number) and number >= 0 else None

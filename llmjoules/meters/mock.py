@@ -50,7 +50,9 @@ class MockChannel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class MockOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    channels: Annotated[tuple[MockChannel, ...], msgspec.Meta(min_length=1)] = (MockChannel(id="gpu:0", component="gpu"),)
+    channels: Annotated[tuple[MockChannel, ...], msgspec.Meta(min_length=1)] = (
+        MockChannel(id="gpu:0", component="gpu"),
+    )
     seed: int = 0
 
 
@@ -75,7 +77,7 @@ class Script(NamedTuple):
         seen_s = floor(t_s / c.tick_s) * c.tick_s if c.tick_s else t_s
         if c.kind == "power":
             return _rounded(self.power_w(seen_s), c.resolution)
-        total_j = _rounded(self._total_j(seen_s), c.resolution)
+        total_j = floor(self._total_j(seen_s) / c.resolution) * c.resolution if c.resolution else self._total_j(seen_s)
         return total_j % c.wraps_at_j if c.wraps_at_j else total_j
 
     def _total_j(self, t_s: float) -> float:
@@ -122,17 +124,18 @@ class Mock(Meter):
 
     def read(self) -> dict[str, float]:
         now_s = time.monotonic()
-        return {id: script.reading(now_s) for id, script in self._scripts.items() if script.channel.kind != "interval"}
+        return {name: s.reading(now_s) for name, s in self._scripts.items() if s.channel.kind != "interval"}
 
     def stream(self) -> Iterator[IntervalRecord]:
-        streaming = {id: script for id, script in self._scripts.items() if script.channel.kind == "interval"}
-        period_s = max(script.channel.tick_s for script in streaming.values())
+        streaming = {name: s for name, s in self._scripts.items() if s.channel.kind == "interval"}
+        period_s = max(s.channel.tick_s for s in streaming.values())
         start_s = time.monotonic()
         while not self._closed:
             time.sleep(max(0.0, start_s + period_s - time.monotonic()))
             end_s = time.monotonic()
             joules = {
-                id: _rounded(script.energy_j(start_s, end_s), script.channel.resolution) for id, script in streaming.items()
+                name: _rounded(script.energy_j(start_s, end_s), script.channel.resolution)
+                for name, script in streaming.items()
             }
             yield IntervalRecord(start_s, end_s, joules)
             start_s = end_s
@@ -142,12 +145,12 @@ class Mock(Meter):
 
     def describe(self) -> dict[str, Any]:
         described: dict[str, Any] = msgspec.to_builtins(self.options)
-        described["phase_rad"] = {id: script.phase for id, script in self._scripts.items()}
+        described["phase_rad"] = {name: script.phase for name, script in self._scripts.items()}
         return described
 
 
 def _rounded(value: float, step: float) -> float:
-    return floor(value / step) * step if step else value
+    return round(value / step) * step if step else value
 
 
 @hookimpl

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import msgspec
 
 from llmjoules.meters import guard
 from llmjoules.meters.registry import Registry
-from llmjoules.meters.types import Meter, Unavailable
+from llmjoules.meters.types import IntervalRecord, Meter, Unavailable
 from llmjoules.meters.window import IntervalCurve, PowerCurve, Reason, WindowEnergy, curve_for
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.record import Channel, Energy, MeterInfo, TraceLine
@@ -25,6 +26,7 @@ READ_EVERY_S = 0.02
 READ_SHORTEST_S, READ_LONGEST_S = 0.005, 0.1
 FIRST_READING_LIMIT_S = 5.0
 STOP_LIMIT_S = 2.0
+HANGS_AFTER_S = 0.5  # a reading that is under way for longer is named as the reason why there is none
 
 
 class Window:
@@ -87,18 +89,25 @@ class Monitor:
         self.faults: list[guard.Fault] = registry.faults
         self.notes: list[str] = []
         names = [meters] if isinstance(meters, str) else list(meters)
-        chosen = _automatic(registry, options or {}, self) if names == ["auto"] else _named(registry, names, options or {})
+        chosen = (
+            _automatic(registry, options or {}, self) if names == ["auto"] else _named(registry, names, options or {})
+        )
         self._lock = threading.Lock()
         self._watchers = _watchers(chosen, self._lock)
+        self._entered = False
         self._open = False
+        self._last_end_s = -inf
 
     def __enter__(self) -> Monitor:
+        if self._entered:
+            raise RuntimeError("a monitor can be entered once; make another one")
+        self._entered = True
         for watcher in list(self._watchers):
             try:
                 watcher.start()
             except (guard.PluginFault, Unavailable) as error:
                 fault = error.fault if isinstance(error, guard.PluginFault) else guard.Fault(watcher.name, error.what)
-                self.faults.append(fault)
+                self.faults += [fault, *watcher.stop()]
                 self._watchers.remove(watcher)
         if not self._watchers:
             raise LlmjoulesError(
@@ -112,12 +121,12 @@ class Monitor:
         self.close()
 
     def close(self) -> None:
-        """Stop reading. Windows that are closed can still be asked."""
+        """Stop reading, once the readings are in that closed windows need: they can still be asked afterwards."""
         if self._open:
+            self.settle(self._last_end_s)
             self._open = False
             for watcher in self._watchers:
-                if not watcher.stop():
-                    self.faults.append(guard.Fault(watcher.name, f"did not stop within {STOP_LIMIT_S:g} s"))
+                self.faults += watcher.stop()
 
     @contextmanager
     def window(self, name: str) -> Iterator[Window]:
@@ -127,7 +136,7 @@ class Monitor:
         try:
             yield window
         finally:
-            window.end_s = time.monotonic()
+            window.end_s = self._last_end_s = time.monotonic()
 
     def nudge(self) -> None:
         """Have every meter read as soon as its thread comes to it; costs microseconds."""
@@ -142,9 +151,10 @@ class Monitor:
             watcher.wait_for_reading(deadline)
 
     def settle(self, end_s: float, limit_s: float | None = None) -> None:
-        """Wait until the readings after `end_s` are in that its windows need: two ticks of the slowest meter at most."""
+        """Wait until the readings after `end_s` are in that its windows need: two ticks of the slowest meter."""
+        begun_s = max(time.monotonic(), end_s)
         for watcher in self._watchers:
-            deadline = max(time.monotonic(), end_s) + (watcher.settle_s if limit_s is None else limit_s)
+            deadline = begun_s + (watcher.settle_s if limit_s is None else limit_s)
             while self._open and watcher.alive and time.monotonic() < deadline:
                 with self._lock:
                     if all(curve.covers(end_s) for curve in watcher.curves.values()):
@@ -190,14 +200,18 @@ class _Watcher:
         """channels: by the meter's own id; they may bear another id in the record, where two meters share one."""
         self.meter = meter
         self.name = meter.name
-        self.problem: str | None = None  # why the last reading is missing
+        self.problem: str | None = None  # why the last reading is missing, of all channels
+        self.problems: dict[str, str] = {}  # of one channel, by its id in the record
+        self._called_s: float | None = None  # since when a reading is under way
         self.curves = {channel.id: curve_for(channel) for channel in channels.values()}
         self.info = MeterInfo(name=meter.name, channels=tuple(channels.values()), options=_described(meter))
         periods_s = [channel.period_s for channel in channels.values()]
         self.period_s = max(periods_s)
         self.settle_s = 3 * self.period_s + 0.3
         fastest_s = min(periods_s)
-        self._every_s = READ_EVERY_S if fastest_s < READ_EVERY_S else min(max(fastest_s / 10, READ_SHORTEST_S), READ_LONGEST_S)
+        self._every_s = (
+            READ_EVERY_S if fastest_s < READ_EVERY_S else min(max(fastest_s / 10, READ_SHORTEST_S), READ_LONGEST_S)
+        )
         self._by_own_id = {own: self.curves[channel.id] for own, channel in channels.items()}
         self._lock = lock
         self._stop = threading.Event()
@@ -213,24 +227,35 @@ class _Watcher:
         guard.call(self.name, "open", self.meter.open)
         kinds = {curve.channel.kind for curve in self.curves.values()}
         if kinds != {"interval"}:
-            self._threads.append(threading.Thread(target=self._poll, name=f"llmjoules-{self.name}", daemon=True))
+            self._add_thread(self._poll, "read")
         if "interval" in kinds:
-            self._threads.append(threading.Thread(target=self._listen, name=f"llmjoules-{self.name}-stream", daemon=True))
+            self._add_thread(self._listen, "stream")
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> bool:
-        """False where a thread hangs in the plug-in; it is left behind."""
+    def _add_thread(self, target: Callable[[], None], what: str) -> None:
+        self._threads.append(threading.Thread(target=target, name=f"llmjoules-{self.name}-{what}", daemon=True))
+
+    def stop(self) -> list[guard.Fault]:
+        """What went wrong. A thread that hangs in the plug-in is left behind."""
+        faults = []
         self._stop.set()
         self._wake.set()
         try:
             guard.call(self.name, "close", self.meter.close, STOP_LIMIT_S)
         except (guard.PluginFault, Unavailable) as error:
-            self.problem = str(error)
+            faults.append(error.fault if isinstance(error, guard.PluginFault) else guard.Fault(self.name, error.what))
         deadline = time.monotonic() + STOP_LIMIT_S
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        return not self.alive
+        if self.alive:
+            faults.append(guard.Fault(self.name, f"did not stop within {STOP_LIMIT_S:g} s"))
+        return faults
+
+    def why_missing(self, channel: str) -> str | None:
+        if self._called_s is not None and (since_s := time.monotonic() - self._called_s) > HANGS_AFTER_S:
+            return f"read has not returned for {since_s:.1f} s"
+        return self.problem or self.problems.get(channel)
 
     def nudge(self) -> None:
         self._read.clear()
@@ -243,26 +268,31 @@ class _Watcher:
     def _poll(self) -> None:
         while not self._stop.is_set():
             self._wake.clear()
-            before_s = time.monotonic()
+            before_s = self._called_s = time.monotonic()
             try:
                 values: Any = self.meter.read()
+                after_s = time.monotonic()
+                readings = {own_id: guard.usable(values, own_id) for own_id in self._by_own_id}
             except BaseException as error:  # "missing now", whatever a plug-in raises
                 self.problem = guard.describe(error)
-                values = None
-            after_s = time.monotonic()
-            self._feed(values, (before_s + after_s) / 2, after_s - before_s)
+            else:
+                self.problem = None
+                self._feed(readings, (before_s + after_s) / 2, after_s - before_s)
+            self._called_s = None
             self._read.set()
             self._wake.wait(max(0.0, before_s + self._every_s - time.monotonic()))
 
-    def _feed(self, values: Any, t_s: float, latency_s: float) -> None:
+    def _feed(self, readings: Mapping[str, float | None], t_s: float, latency_s: float) -> None:
         with self._lock:
             for own_id, curve in self._by_own_id.items():
                 if isinstance(curve, IntervalCurve):
                     continue
-                value = guard.usable(values, own_id)
+                value = readings[own_id]
                 if value is None:
-                    self.problem = self.problem or f"read gave no usable number for {own_id}"
-                elif isinstance(curve, PowerCurve):
+                    self.problems[curve.channel.id] = f"read gave no usable number for {own_id}"
+                    continue
+                self.problems.pop(curve.channel.id, None)
+                if isinstance(curve, PowerCurve):
                     curve.add(t_s, value)
                 else:
                     curve.add(t_s, value, latency_s)
@@ -270,6 +300,8 @@ class _Watcher:
     def _listen(self) -> None:
         try:
             for record in self.meter.stream():
+                if not (isinstance(record, IntervalRecord) and isfinite(record.start_s) and isfinite(record.end_s)):
+                    raise TypeError("its stream yielded something that is not an IntervalRecord with finite times")
                 with self._lock:
                     for own_id, curve in self._by_own_id.items():
                         if isinstance(curve, IntervalCurve):
@@ -284,16 +316,17 @@ class _Watcher:
 
 def _described(meter: Meter) -> dict[str, Any]:
     try:
-        described: dict[str, Any] = msgspec.to_builtins(guard.call(meter.name, "describe", meter.describe))
-        return described
-    except (guard.PluginFault, TypeError):
+        described = msgspec.json.encode(guard.call(meter.name, "describe", meter.describe))
+        return msgspec.json.decode(described, type=dict[str, Any])  # through JSON: that is where it has to go
+    except Exception:
         return {}
 
 
 def _energy(watcher: _Watcher, channel: str, result: WindowEnergy) -> Energy:
     reason = result.reason
-    if reason is not None and reason.code in ("no_readings", "not_covered") and watcher.problem:
-        reason = Reason("missing", f"the meter gave no reading: {watcher.problem}")
+    why = watcher.why_missing(channel)
+    if reason is not None and reason.code in ("no_readings", "not_covered") and why is not None:
+        reason = Reason("missing", f"the meter gave no reading: {why}")
     return Energy(
         channel=channel,
         joules=None if result.joules is None else round(result.joules, 6),
@@ -344,14 +377,20 @@ def _automatic(registry: Registry, options: Mapping[str, Mapping[str, Any]], mon
         return measuring
     why = f" ({'; '.join(refused)})" if refused else ""
     monitor.notes.append(
-        f"No meter can measure here{why}, so energy is modelled by {modelling[0][0].name!r}, not measured: see llmjoules meters."
+        f"No meter can measure here{why}, so energy is modelled by {modelling[0][0].name!r}, not measured: "
+        "see llmjoules meters."
     )
     return modelling[:1]
 
 
 def probe(meter: Meter) -> tuple[Channel, ...]:
     """The meter's channels, checked. Raises Unavailable, or PluginFault where the plug-in misbehaves."""
-    return guard.checked_channels(meter.name, guard.call(meter.name, "probe", meter.probe))
+
+    def channels() -> Any:
+        found: Any = meter.probe()
+        return list(found) if isinstance(found, Iterable) else found  # a generator runs here, inside the guard
+
+    return guard.checked_channels(meter.name, guard.call(meter.name, "probe", channels))
 
 
 def _watchers(chosen: Chosen, lock: threading.Lock) -> list[_Watcher]:

@@ -45,7 +45,16 @@ class Rapl(Meter):
             self._fds[zone.channel.id] = os.open(zone.counter, os.O_RDONLY)
 
     def read(self) -> dict[str, float]:
-        return {id: int(os.pread(fd, 32, 0)) / 1e6 for id, fd in self._fds.items()}
+        found = {}
+        problem: Exception | None = None
+        for channel, fd in self._fds.items():
+            try:
+                found[channel] = int(os.pread(fd, 32, 0)) / 1e6
+            except (OSError, ValueError) as error:  # a package that is taken out leaves the others
+                problem = error
+        if not found and problem is not None:
+            raise problem
+        return found
 
     def close(self) -> None:
         while self._fds:
@@ -104,10 +113,10 @@ def _numbered(component: str, package: re.Match[str]) -> str:
     return f"{component}:{number}" if die is None else f"{component}:{number}.{die}"
 
 
-def _describe(id: str, component: str, zone: Path) -> Channel:
+def _describe(channel: str, component: str, zone: Path) -> Channel:
     wraps_at_uj = _text(zone / "max_energy_range_uj")  # on some kernels as unreadable as the counter
     return Channel(
-        id=id,
+        id=channel,
         component=component,  # type: ignore[arg-type]
         kind="counter",
         period_s=RENEWED_EVERY_S,

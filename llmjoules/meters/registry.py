@@ -6,7 +6,8 @@ import difflib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -45,20 +46,20 @@ class Registry:
             self._add(f"{origin} ({point.name})" if origin != "llmjoules" else origin, point.load)
         for path in plugins:
             if not path.is_file():
-                raise LlmjoulesError(f"No plug-in at {path}.", "There is no such file.", "Name a Python file: --plugin FILE.py")
-            self._add(str(path), lambda path=path: _load_file(path))  # type: ignore[misc]
+                raise LlmjoulesError(
+                    f"No plug-in at {path}.", "There is no such file.", "Name a Python file: --plugin FILE.py"
+                )
+            self._add(str(path), partial(_load_file, path))
 
-    def _add(self, origin: str, load: Any) -> None:
+    def _add(self, origin: str, load: Callable[[], Any]) -> None:
         try:
             module = guard.call(origin, "importing it", load)
-            self._register(module)
+            guard.call(origin, "registering it", lambda: self._register(module))
             classes = guard.call(origin, "llmjoules_meters", lambda: self._meters_of(module))
             for meter in classes:
                 self._enter(meter, origin)
         except guard.PluginFault as error:
             self.faults.append(error.fault)
-        except (ValueError, pluggy.PluginValidationError) as error:
-            self.faults.append(guard.Fault(origin, guard.describe(error)))
 
     def _register(self, module: ModuleType) -> None:
         self._manager.register(module)
@@ -71,14 +72,24 @@ class Registry:
     def _meters_of(self, module: ModuleType) -> list[type[Meter]]:
         others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
         answers = self._manager.subset_hook_caller("llmjoules_meters", others)()
+        if not answers:
+            raise ValueError("it has no hook llmjoules_meters, marked with @hookimpl, that returns a list of meters")
         return [meter for answer in answers for meter in answer]
 
     def _enter(self, meter: Any, origin: str) -> None:
-        if not (isinstance(meter, type) and issubclass(meter, Meter) and isinstance(getattr(meter, "name", None), str)):
-            self.faults.append(guard.Fault(origin, f"{meter!r} is not a Meter class with a name"))
+        is_meter = isinstance(meter, type) and issubclass(meter, Meter)
+        if not is_meter or not isinstance(getattr(meter, "name", None), str):
+            what = meter.__name__ if isinstance(meter, type) else f"an object of type {type(meter).__name__}"
+            self.faults.append(guard.Fault(origin, f"{what} is not a Meter class with a name"))
+        elif not (isinstance(meter.Options, type) and issubclass(meter.Options, msgspec.Struct)):
+            self.faults.append(
+                guard.Fault(origin, f"Options of its meter {meter.name!r} is not a msgspec.Struct class")
+            )
         elif meter.name in self.entries:
             owner = self.entries[meter.name].origin
-            self.faults.append(guard.Fault(origin, f"its meter {meter.name!r} is left out: {owner} has one of that name"))
+            self.faults.append(
+                guard.Fault(origin, f"its meter {meter.name!r} is left out: {owner} has one of that name")
+            )
         else:
             self.entries[meter.name] = Entry(meter, origin)
 
@@ -86,9 +97,9 @@ class Registry:
         """A meter by its name. Raises LlmjoulesError for an unknown name or option, naming the nearest known one."""
         entry = self.entries.get(name)
         if entry is None:
-            raise LlmjoulesError(
-                f"Unknown meter: {name}.", nearest(name, self.entries), "See what there is: llmjoules meters"
-            )
+            left_out = "".join(f" Left out: {fault}." for fault in self.faults)
+            why = nearest(name, self.entries) + left_out
+            raise LlmjoulesError(f"Unknown meter: {name}.", why, "See what there is: llmjoules meters")
         typed = _typed_options(entry.meter, options or {})
         return guard.call(name, "creating it", lambda: entry.meter(typed))
 

@@ -40,7 +40,7 @@ class Meter:
     Options: ClassVar[type[msgspec.Struct]] = NoOptions
 
     def __init__(self, options: Any = None) -> None:
-        self.options = options if options is not None else self.Options()
+        self.options: Any = options if options is not None else self.Options()
 
     def probe(self) -> list[Channel]:
         """The channels it can measure here. Cheap, no side effect. Raises Unavailable."""

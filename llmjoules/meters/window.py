@@ -18,7 +18,7 @@ from llmjoules.records.record import Channel, TraceLine
 Z_95 = 1.96
 # A fall of a wrapping counter that implies more than this is a restart, not a wrap: no package or board draws it.
 PLAUSIBLE_W = 20_000.0
-# The slope beside an edge is taken over at least this many times the timing error of its ends, so that it is good to 10 %.
+# The slope beside an edge is taken over at least this many times the timing error of its ends: it is good to 10 %.
 SLOPE_BASE = 10.0
 # But it looks no further than this many knots, so that dropping older ones never changes a later window.
 SLOPE_KNOTS = 10
@@ -94,8 +94,8 @@ class Curve:
             mean = self._mean_w(start_s, end_s)
             band = [mean, *self._powers_w(start_s, end_s)] if mean is not None else []
             means.append(mean)
-            lows.append(min(band) if band else None)  # type: ignore[type-var]
-            highs.append(max(band) if band else None)  # type: ignore[type-var]
+            lows.append(min(band) if band else None)
+            highs.append(max(band) if band else None)
         return TraceLine(mean_w=tuple(means), min_w=tuple(lows), max_w=tuple(highs))
 
     def forget(self, before_s: float) -> None:
@@ -227,11 +227,11 @@ class TotalCurve(Curve):
         edges = sqrt(start.uncertainty_j**2 + end.uncertainty_j**2 + self._rounding_j(last - i + 1) ** 2)
         if i != last:
             return edges
-        # No reading fell inside: what the interval holds beside the window may as well lie in it, or the other way round.
+        # No reading fell inside: what the interval holds beside the window may as well lie in it, or in reverse.
         outside = 1 - (end_s - start_s) / (self.t[i + 1] - self.t[i])
         return edges + outside * (self.e[i + 1] - self.e[i])
 
-    def _rounding_j(self, intervals: int) -> float:
+    def _rounding_j(self, intervals: int) -> float:  # noqa: ARG002 - interval records need it
         """A total is rounded at both ends of a window, however long it is."""
         return self.channel.resolution if self.channel.unit == "J" else 0.0
 
@@ -362,7 +362,7 @@ class PowerCurve(Curve):
         inside = self.p[bisect_right(self.t, start_s) : bisect_right(self.t, end_s)]
         return [self._power_w(start_s), self._power_w(end_s), *inside]
 
-    def _window_uncertainty(self, start_s: float, end_s: float, start: _Point, end: _Point) -> float:
+    def _window_uncertainty(self, start_s: float, end_s: float, *_: _Point) -> float:
         steps = self._variance[self._interval(end_s) + 1] - self._variance[self._interval(start_s)]
         rounding = self.channel.resolution / 2 * (end_s - start_s)
         return sqrt(Z_95**2 * steps + rounding**2)
