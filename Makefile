@@ -37,7 +37,9 @@ clean:
 .venv/.with-test: .venv/constraints.txt pyproject.toml
 	@echo "Installing llmjoules and its tests (torch takes the longest) ..."
 	$(INSTALL) --editable '.[all,test]'
-	@touch $@
+	@cd $(BIN) && [ -x ruff ] && [ -x mypy ] && [ -x lint-imports ] || { cd ../.. && \
+		$(INSTALL) --ignore-installed --no-deps ruff mypy import-linter; }  # found beside that torch, but not as programs
+	@touch .venv/.with-all $@
 
 # The environment stands apart from everything else, but a torch that $(PYTHON) has is used as it is: it is the one that
 # fits the machine's accelerator. Its folder goes at the end of the path, so that pins win over what else lies there.

@@ -277,3 +277,10 @@ def test_a_run_gives_its_phases_by_name_and_its_trace_when_asked() -> None:
     # idle 1 s x 10 W, import 2 x 30, tokenizer 0.1 x 20, model 0.4 x 25, pipeline 0.05 x 15, inference 2 x 40
     assert area == pytest.approx(10 + 60 + 2 + 10 + 0.75 + 80)
     assert make_run(trace=msgspec.UNSET).decoded_trace() is None
+
+
+def test_a_trace_that_is_none_is_found_when_it_is_asked_for() -> None:
+    run = decode(json.dumps(changed("trace", to={"edges_s": "all of them"})).encode())
+    assert isinstance(run, Run)  # lists of records never decode traces, so reading does not notice
+    with pytest.raises(msgspec.ValidationError):
+        run.decoded_trace()
