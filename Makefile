@@ -37,8 +37,8 @@ clean:
 .venv/.with-test: .venv/constraints.txt pyproject.toml
 	@echo "Installing llmjoules and its tests (torch takes the longest) ..."
 	$(INSTALL) --editable '.[all,test]'
-	@cd $(BIN) && [ -x ruff ] && [ -x mypy ] && [ -x lint-imports ] || { cd ../.. && \
-		$(INSTALL) --ignore-installed --no-deps ruff mypy import-linter; }  # found beside that torch, but not as programs
+	@ls $(BIN)/ruff $(BIN)/mypy $(BIN)/lint-imports >/dev/null 2>&1 || \
+		$(INSTALL) --ignore-installed --no-deps ruff mypy import-linter  # found beside that torch, but not as programs
 	@touch .venv/.with-all $@
 
 # The environment stands apart from everything else, but a torch that $(PYTHON) has is used as it is: it is the one that
