@@ -7,7 +7,7 @@ clock. All uncertainties are 95 % half-widths of the method's error; the channel
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 from math import inf, sqrt
@@ -131,7 +131,8 @@ class Curve:
         return self._bad_between(start_s, end_s)
 
     def _bad_between(self, start_s: float, end_s: float) -> Reason | None:
-        first, last = self._interval(start_s), self._interval(end_s)
+        first = self._interval(start_s)
+        last = max(bisect_left(self.t, end_s) - 1, first)  # a window that ends on a knot does not reach behind it
         if self._bad_before[last + 1] == self._bad_before[first]:
             return None
         return next(bad for bad in self.bad[first + 1 : last + 2] if bad is not None)
@@ -329,7 +330,7 @@ class PowerCurve(Curve):
                 if t_s - self.t[-1] >= 2 * period_s:  # steady; its last sample is known only once the next has come
                     self._sample(t_s - period_s, power_w)
                 return
-            if earlier_s >= sample_before_s > self.t[-1] + period_s / 2:
+            if earlier_s >= sample_before_s > self.t[-1] + 2 * (t_s - earlier_s):
                 self._sample(sample_before_s, self.p[-1])  # that steady power's last sample
         self._sample(appeared_s, power_w)
 
