@@ -146,7 +146,8 @@ def _measure(arguments: argparse.Namespace) -> int:
 
     from llmjoules.runner.settings import DEFAULT_PROMPT, Settings, make_plan, read_prompts
 
-    prompts = read_prompts(Path(arguments.prompts)) if arguments.prompts else (arguments.prompt or DEFAULT_PROMPT,)
+    prompt = DEFAULT_PROMPT if arguments.prompt is None else arguments.prompt
+    prompts = read_prompts(Path(arguments.prompts)) if arguments.prompts is not None else (prompt,)
     settings = Settings(
         model=arguments.model,
         prompts=prompts,

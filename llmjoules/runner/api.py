@@ -48,9 +48,9 @@ def run_plan(plan: Plan, out: Path | None, study: str | None, on_event: Listener
     check_libraries()
     monitor = Monitor(list(first.meters), plugins=first.plugins, options=first.meter_options)
     results = ResultsFile(out, first.model) if out is not None else None
+    model = resolve(first.model, lambda text: on_event(events.Note(text)))
     for text in [*monitor.notes, *(f"Left out: {fault}" for fault in monitor.faults)]:
         on_event(events.Note(text))
-    model = resolve(first.model, lambda text: on_event(events.Note(text)))
     said: set[str] = set()
     try:
         for cell, repeats in plan.processes():

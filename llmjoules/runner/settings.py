@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -132,7 +133,7 @@ def make_plan(
         ("--warm-up", settings.warm_up, 0),
         ("--idle", settings.idle_s, 0),
     ):
-        if not value >= least:
+        if not least <= value < inf:
             raise LlmjoulesError(
                 f"{name} is {value:g}.", f"It must be at least {least}.", f"Give another number: {name} …"
             )
