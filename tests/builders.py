@@ -35,19 +35,25 @@ ESTIMATE = MeterInfo(
 )
 RAPL = MeterInfo(
     name="rapl",
-    channels=(Channel(id="cpu:0", component="cpu", kind="counter", period_s=0.001, resolution=6.1e-05, wraps_at_j=262143.0),),
+    channels=(
+        Channel(id="cpu:0", component="cpu", kind="counter", period_s=0.001, resolution=6.1e-05, wraps_at_j=262143.0),
+    ),
 )
 NVML = MeterInfo(
     name="nvml",
     channels=(
-        Channel(id="gpu:0", component="gpu", kind="counter", period_s=0.1, resolution=0.001, gain=0.05, uuid="GPU-1234"),
+        Channel(
+            id="gpu:0", component="gpu", kind="counter", period_s=0.1, resolution=0.001, gain=0.05, uuid="GPU-1234"
+        ),
     ),
 )
 
 
 def phase(name: str, start_s: float, end_s: float, power_w: float, channel: str = "cpu:0", **more: Any) -> Phase:
     """A phase at constant power."""
-    return Phase(name=name, start_s=start_s, end_s=end_s, energy=(energy(channel, power_w * (end_s - start_s)),), **more)
+    return Phase(
+        name=name, start_s=start_s, end_s=end_s, energy=(energy(channel, power_w * (end_s - start_s)),), **more
+    )
 
 
 def energy(channel: str, joules: float | None, reason: str | None = None) -> Energy:
@@ -64,7 +70,9 @@ def trace(phases: tuple[Phase, ...], powers_w: dict[str, float], channel: str = 
         edges += [round(p.start_s + width * k, 6) for k in range(1, 5)]
         means += [powers_w[p.name]] * 4
     line = TraceLine(
-        mean_w=tuple(means), min_w=tuple(round(m * 0.95, 3) for m in means), max_w=tuple(round(m * 1.05, 3) for m in means)
+        mean_w=tuple(means),
+        min_w=tuple(round(m * 0.95, 3) for m in means),
+        max_w=tuple(round(m * 1.05, 3) for m in means),
     )
     return Trace(edges_s=tuple(edges), channels={channel: line})
 
@@ -85,10 +93,17 @@ def make_run(
     meter: MeterInfo = RAPL,
     **overrides: Any,
 ) -> Run:
-    """A run with idle, loading (in the first of a load) and inference at constant powers, so that joules are P times t."""
+    """A run with idle, loading (in the first of a load) and inference at constant powers: joules are P times t."""
     channel = meter.channels[0].id
     component = meter.channels[0].component
-    powers = {"idle": 10.0, "import": 30.0, "tokenizer": 20.0, "model": 25.0, "pipeline": 15.0, "inference": inference_w}
+    powers = {
+        "idle": 10.0,
+        "import": 30.0,
+        "tokenizer": 20.0,
+        "model": 25.0,
+        "pipeline": 15.0,
+        "inference": inference_w,
+    }
     durations = {"idle": 1.0, "import": 2.0, "tokenizer": 0.1, "model": 0.4, "pipeline": 0.05, "inference": inference_s}
     names = list(durations) if first else ["idle", "inference"]
     phases: list[Phase] = []
@@ -105,10 +120,19 @@ def make_run(
         phases.append(phase(name, at_s, end_s, powers[name], channel, parts=parts))
         at_s = end_s
     the_model = Model(
-        name=model, architecture="llama", parameters=200_000, dtype="float32", weights="dummy" if "dummy" in model else "real"
+        name=model,
+        architecture="llama",
+        parameters=200_000,
+        dtype="float32",
+        weights="dummy" if "dummy" in model else "real",
     )
     workload = Workload(
-        prompt_tokens=7, new_tokens=new_tokens, batch_size=1, prompt_sha256="0" * 64, decoding="greedy", stop="new-tokens"
+        prompt_tokens=7,
+        new_tokens=new_tokens,
+        batch_size=1,
+        prompt_sha256="0" * 64,
+        decoding="greedy",
+        stop="new-tokens",
     )
     inference = phases[-1]
     start = inference.start_s

@@ -121,7 +121,9 @@ def test_the_results_say_where_they_are_and_that_they_are_simulated(three_runs: 
 
 @pytest.fixture(scope="module")
 def batches(measure: Measure) -> Measured:
-    words = "--model dummy:mistral-tiny --meter mock --repeats 2 --loads 2 --new-tokens 12 --batch 3 --threads 1,2 --idle 0.1"
+    words = (
+        "--model dummy:mistral-tiny --meter mock --repeats 2 --loads 2 --new-tokens 12 --batch 3 --threads 1,2 --idle 0"
+    )
     return measure(*words.split())
 
 
@@ -176,7 +178,7 @@ def test_exactly_as_many_tokens_also_where_the_model_wants_to_end(measure: Measu
 
 def test_it_may_end_earlier_where_that_is_asked_for(measure: Measure, ends_at_once: Path) -> None:
     words = (
-        f"--model {ends_at_once} --meter mock --repeats 1 --new-tokens 20 --stop end-of-sequence --idle 0.1 --warm-up 0"
+        f"--model {ends_at_once} --meter mock --repeats 1 --new-tokens 20 --stop end-of-sequence --idle 0 --warm-up 0"
     )
     (run,) = measure(*words.split()).records
     assert (run.tokens.generated, run.tokens.useful) == (1, 1)
