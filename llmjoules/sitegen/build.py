@@ -1,0 +1,158 @@
+"""Building a site: read, render into a folder beside the target, and only then put it in place."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.store import BadLine
+from llmjoules.sitegen import folder
+from llmjoules.sitegen.load import Loaded, load
+
+if TYPE_CHECKING:
+    from llmjoules.sitegen.pages import Assets, Site
+
+INSTALL = "Install what draws pages: pip install 'llmjoules[site]'"
+DEFAULT_TITLE = "llmjoules"
+
+
+class SiteReport(Struct, frozen=True):
+    """What was built. index: the page to open; runs: finished ones; bad: the lines that were skipped; pages: HTML files."""
+
+    out: Path
+    index: Path
+    runs: int
+    failed: int
+    published: int
+    bad: tuple[BadLine, ...]
+    pages: int
+
+
+def build_site(
+    results: Iterable[str | Path],
+    out: str | Path,
+    *,
+    base_url: str | None = None,
+    title: str | None = None,
+    strict: bool = False,
+    plotly_js: str | Path | None = None,
+    on_bad: Callable[[BadLine], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> SiteReport:
+    """Make a static site of the records in `results` (files and folders of *.jsonl) in the folder `out`.
+
+    base_url: where the site will stand, for canonical links and a sitemap; without it there are none.
+    strict: any line that is not a record is an error. plotly_js: use this script instead of the one that plotly brings.
+    progress: called with pages done and in all.
+    Raises LlmjoulesError where there is nothing to read, `out` is not ours, or a library is missing; the folder is then
+    as it was. The same records give the same bytes.
+    """
+    url = _checked_url(base_url)
+    _check_libraries()
+    script = _plotly_script(plotly_js)
+    real, ours = folder.checked(Path(out))
+    loaded = load([results] if isinstance(results, str | Path) else results, on_bad, strict=strict)
+    try:
+        real.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{real.name}-building-", dir=real.parent) as beside:
+            staged = Path(beside, "site")
+            pages = _render(loaded, staged, title or DEFAULT_TITLE, url, script, progress)
+            folder.replace(real, staged, ours)
+    except OSError as error:
+        raise folder.cannot_write(Path(out), error) from error
+    shown = Path(out)
+    counts = (len(loaded.runs), len(loaded.failed), len(loaded.published))
+    return SiteReport(shown, shown / "index.html", *counts, loaded.bad_lines, pages)
+
+
+def _render(
+    loaded: Loaded,
+    staged: Path,
+    title: str,
+    base_url: str | None,
+    script: Path,
+    progress: Callable[[int, int], None] | None,
+) -> int:
+    """Write every file of the site below `staged`; how many of them are pages."""
+    from llmjoules.sitegen.pages import Site
+
+    site: Site = Site(loaded, title, base_url, _write_assets(staged, script))
+    pages = list(site.pages())
+    for done, page in enumerate(pages, 1):
+        target = staged / page.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(page.render().encode("utf-8", "replace"))
+        if progress is not None:
+            progress(done, len(pages))
+    (staged / ".nojekyll").touch()
+    return sum(page.path.endswith(".html") for page in pages)
+
+
+def _write_assets(staged: Path, script: Path) -> Assets:
+    """Copy style and scripts; a hash in each name, so that no browser shows a new page with an old style."""
+    from llmjoules.sitegen.pages import Assets
+
+    (staged / "assets").mkdir(parents=True)
+    templates = files("llmjoules") / "templates"
+    names = []
+    for name in ("site.css", "theme.js", "charts.js"):
+        content = (templates / name).read_bytes()
+        names.append(_asset_name(name, content))
+        (staged / names[-1]).write_bytes(content)
+    names.append(_asset_name("plotly.min.js", script.read_bytes()))
+    shutil.copyfile(script, staged / names[-1])
+    return Assets(*names)
+
+
+def _asset_name(name: str, content: bytes) -> str:
+    stem, _, ending = name.partition(".")
+    return f"assets/{stem}.{hashlib.sha256(content).hexdigest()[:8]}.{ending}"
+
+
+def _check_libraries() -> None:
+    if importlib.util.find_spec("jinja2") is None:
+        raise LlmjoulesError("Cannot build a site.", "jinja2 is not installed.", INSTALL)
+
+
+def _plotly_script(given: str | Path | None) -> Path:
+    """The script that draws charts: the given one, or the one inside the plotly package, which is not imported."""
+    if given is not None:
+        if not Path(given).is_file():
+            raise LlmjoulesError(
+                f"No script at {given}.", "There is no such file.", "Name plotly.min.js: --plotly-js FILE"
+            )
+        return Path(given)
+    spec = importlib.util.find_spec("plotly")
+    places = spec.submodule_search_locations if spec is not None else None
+    if not places:
+        raise LlmjoulesError("Cannot build a site.", "plotly is not installed.", INSTALL)
+    script = Path(places[0], "package_data", "plotly.min.js")
+    if not script.is_file():
+        raise LlmjoulesError(
+            f"No script at {script}.", "This plotly brings none.", "Name plotly.min.js: --plotly-js FILE"
+        )
+    return script
+
+
+def _checked_url(base_url: str | None) -> str | None:
+    if base_url is None:
+        return None
+    parts = urlsplit(base_url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or re.search(r"[\s\"'<>\\]", base_url):
+        raise LlmjoulesError(
+            f"{base_url!r} is no address of a site.",
+            "It must begin with http:// or https://.",
+            "Give --base-url https://…",
+        )
+    return base_url.rstrip("/")

@@ -1,0 +1,399 @@
+"""Charts as plain data: what Plotly draws, the sentence under it, and the same numbers as a table.
+
+Colours are written as names of CSS variables (`--c-cpu`, or `--c-cpu 0.2` with an opacity); the page's script fills in
+the theme's values. Text from records is escaped here, since Plotly reads a little HTML in labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from llmjoules.records.record import Phase, Record, Trace, TraceLine
+from llmjoules.records.stats import Estimate
+from llmjoules.sitegen import text
+from llmjoules.sitegen.aggregate import Row, components_of, telling
+from llmjoules.sitegen.finding import Curve, short, units
+from llmjoules.sitegen.trace import areas
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "star", "x")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+SERIES = 6  # colours --s-0 … --s-5
+PHASES = (
+    "idle", "import", "tokenizer", "model", "pipeline", "model+pipeline", "warm-up",
+    "inference", "prefill", "decode", "detokenize",
+)  # fmt: skip
+
+
+class Table(NamedTuple):
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+class Figure(Struct, frozen=True):
+    """id: unique on its page. shape: `wide` or `tall`, which fixes the space it takes. plot: data for the script."""
+
+    id: str
+    title: str
+    caption: str
+    plot: dict[str, Any]
+    table: Table
+    shape: str = "wide"
+
+
+class Band(NamedTuple):
+    """A stretch of the run under the power trace."""
+
+    name: str
+    start_s: float
+    end_s: float
+
+
+def plot_text(value: str) -> str:
+    """Plotly turns a few tags and entities in labels into links and styles: names are not to use them."""
+    return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def phase_colour(name: str) -> str:
+    return f"--p-{name.replace('+', '-')}" if name in PHASES else "--muted"
+
+
+def component_colour(component: str) -> str:
+    return f"--c-{component}" if component in text.COMPONENTS else "--muted"
+
+
+def bands(phases: Sequence[Phase]) -> list[Band]:
+    """Phases in order of time; an inference with parts is shown as its parts."""
+    found: list[Band] = []
+    for phase in phases:
+        parts = [Band(part.name, part.start_s, part.end_s) for part in phase.parts]
+        found += parts or [Band(phase.name, phase.start_s, phase.end_s)]
+    return sorted((band for band in found if band.end_s > band.start_s), key=lambda band: band.start_s)
+
+
+def power_figure(record: Record, trace: Trace) -> Figure:
+    """Power over time, cut by phase: lines of bucket means, whose area is the energy, in bands from least to most."""
+    kinds = {channel.id: channel.component for meter in record.meters for channel in meter.channels}
+    order = [*components_of(record), *text.COMPONENTS]
+    names = sorted(
+        trace.channels, key=lambda name: (order.index(c) if (c := kinds.get(name, "")) in order else 99, name)
+    )
+    data: list[dict[str, Any]] = []
+    ends: list[dict[str, Any]] = []
+    for i, name in enumerate(names):
+        component = kinds.get(name, "")
+        line = trace.channels[name]
+        label = plot_text(_channel_label(name, component, names, kinds))
+        colour = component_colour(component)
+        if len(names) <= 4:
+            data.append(_band_trace(trace.edges_s, line, f"{colour} 0.18"))
+        data.append(
+            {
+                "type": "scatter", "mode": "lines", "name": label, "x": list(trace.edges_s),
+                "y": [*map(_short, line.mean_w), _short(line.mean_w[-1])],
+                "line": {"shape": "hv", "width": 1.6, "color": colour, "dash": DASHES[i % len(DASHES)] if len(names) > 1 and i else "solid"},
+                "hovertemplate": "%{y:.4g} W at %{x:.3f} s<extra></extra>", "connectgaps": False,
+            }
+        )  # fmt: skip
+        last = next((value for value in reversed(line.mean_w) if value is not None), None)
+        if last is not None and 1 < len(names) <= 4:
+            ends.append({"x": trace.edges_s[-1], "y": _short(last), "text": label, "color": colour})
+    stretches = bands(record.phases)
+    plot = {
+        "data": data,
+        "ends": ends,
+        "bands": [
+            {"x0": b.start_s, "x1": b.end_s, "text": b.name.replace("+", " + "), "color": phase_colour(b.name)}
+            for b in stretches
+        ],
+        "layout": {
+            "xaxis": {"title": {"text": "seconds since the run began"}, "range": [trace.edges_s[0], trace.edges_s[-1]], "showgrid": False},
+            "yaxis": {"title": {"text": "W"}, "rangemode": "tozero", "fixedrange": True},
+        },
+    }  # fmt: skip
+    return Figure("power", "Power over time", area_sentence(record, trace), plot, _trace_table(trace, names))
+
+
+def area_sentence(record: Record, trace: Trace) -> str:
+    """States the area under each line beside the joules of the record; both numbers are worked out independently."""
+    words = []
+    for area in areas(record, trace):
+        name = text.component_name(area.component)
+        if area.area_j is None:
+            words.append(f"The {name} line has a hole in the inference, so its area cannot be compared.")
+            continue
+        pair = f"The area under the {name} line over the inference is {text.joules(area.area_j, 4)}; the record says {text.joules(area.record_j, 4)}."
+        words.append(pair if area.agrees else f"{pair} These do not agree.")
+    return " ".join(words) or "Each step is the mean power of its stretch of time."
+
+
+def scaling_figure(curves: Sequence[Curve], figure: str, by_threads: bool) -> Figure:
+    """J/token or tokens/s against devices or threads, one line per curve, with the 95 % interval where there is one."""
+    noun = "threads" if by_threads else "devices"
+    energy = figure == "j_per_token"
+    curves = [curve for curve in curves if any(_estimate(row, figure) is not None for row in curve.rows)]
+    means = [estimate.mean for curve in curves for row in curve.rows if (estimate := _estimate(row, figure))]
+    unit = text.unit_for(means) if energy else text.Unit("", 1.0)
+    title = f"{unit.prefix}J/token" if energy else "tokens/s"
+    data: list[dict[str, Any]] = []
+    ends: list[dict[str, Any]] = []
+    for i, curve in enumerate(curves):
+        points = [(row.units or 0, e) for row in curve.rows if (e := _estimate(row, figure)) is not None]
+        trace = _line(i, plot_text(curve.name), points, unit.factor)
+        estimated = energy and curve.rows[0].source != "measured"
+        if estimated:
+            trace["marker"]["symbol"] += "-open"
+        data.append(trace)
+        ends.append({"x": trace["x"][-1], "y": trace["y"][-1], "text": trace["name"], "color": f"--s-{i % SERIES}"})
+    ticks = sorted({row.units or 0 for curve in curves for row in curve.rows})
+    log_x = bool(ticks) and ticks[0] > 0 and ticks[-1] >= 4 * ticks[0]
+    log_y = bool(means) and min(means) > 0 and max(means) > 20 * min(means)
+    plot = {
+        "data": data,
+        "ends": ends,
+        "layout": {
+            "xaxis": {"title": {"text": noun}, "tickvals": ticks, "ticktext": [str(t) for t in ticks], "type": "log" if log_x else "linear", "showgrid": False, "fixedrange": True, "pad": 0.08},
+            "yaxis": {"title": {"text": title}, "rangemode": "tozero", "type": "log" if log_y else "linear", "fixedrange": True},
+        },
+    }  # fmt: skip
+    rows = [
+        (text.shown(curve.name), units(row), _pm(estimate, unit.factor), _basis(estimate))
+        for curve in curves
+        for row in curve.rows
+        if (estimate := _estimate(row, figure)) is not None
+    ]
+    table = Table(("Model", noun.capitalize(), title, "Interval over"), tuple(rows))
+    caption = _scaling_caption(curves, energy, noun)
+    heading = f"Energy per token against {noun}" if energy else f"Speed against {noun}"
+    return Figure(f"{'energy' if energy else 'speed'}-{noun}", heading, caption, plot, table)
+
+
+def _scaling_caption(curves: Sequence[Curve], energy: bool, noun: str) -> str:
+    bars = "Bars are 95 % intervals of the mean"
+    if not energy:
+        return f"Output tokens per second against {noun}. {bars}."
+    kinds = sorted({curve.rows[0].source for curve in curves})
+    open_marks = [text.source_name(kind) for kind in kinds if kind != "measured"]
+    note = f" Open marks: {text.listed(open_marks)} joules, not measured; no best is named." if open_marks else ""
+    return f"Joules per output token against {noun}. {bars}; a channel's gain comes on top.{note}"
+
+
+def rows_figure(rows: Sequence[Row], name: str) -> Figure:
+    """J/token of every row with its interval, one below the other."""
+    chosen = [row for row in rows if row.j_per_token is not None]
+    unit = text.unit_for([row.j_per_token.mean for row in chosen if row.j_per_token])
+    labels = _row_labels(chosen)
+    data: list[dict[str, Any]] = []
+    for row, label in zip(chosen, labels, strict=True):
+        estimate = row.j_per_token
+        assert estimate is not None
+        half = estimate.half_width
+        trace: dict[str, Any] = {
+            "type": "scatter", "mode": "markers", "name": label, "x": [_short(estimate.mean * unit.factor)], "y": [label],
+            "marker": {"size": 9, "color": component_colour(row.component), "symbol": "circle" if row.source == "measured" else "circle-open"},
+            "hovertemplate": "%{x:.4g} " + unit.prefix + "J/token<extra></extra>", "showlegend": False,
+        }  # fmt: skip
+        if half is not None:
+            trace["error_x"] = {
+                "type": "data",
+                "array": [_short(half * unit.factor)],
+                "thickness": 2,
+                "width": 4,
+                "color": component_colour(row.component),
+            }
+        data.append(trace)
+    plot = {
+        "data": data,
+        "layout": {
+            "xaxis": {"title": {"text": f"{unit.prefix}J/token"}, "rangemode": "tozero", "fixedrange": True},
+            "yaxis": {"automargin": True, "autorange": "reversed", "fixedrange": True, "showgrid": False, "ticks": ""},
+        },
+    }
+    table = Table(
+        ("Setting", "Component", f"{unit.prefix}J/token", "Interval over"),
+        tuple(
+            (
+                text.shown(label),
+                text.component_name(row.component),
+                _pm(row.j_per_token, unit.factor),
+                _basis(row.j_per_token),
+            )
+            for label, row in zip(_row_labels(chosen, escape=False), chosen, strict=True)
+        ),
+    )
+    hollow = " Hollow: estimated or simulated, not measured." if any(row.source != "measured" for row in chosen) else ""
+    caption = (
+        f"Joules per output token of {name}, with 95 % intervals of the mean; a channel's gain comes on top.{hollow}"
+    )
+    return Figure("per-token", "Energy per token by setting", caption, plot, table, _tall(len(chosen)))
+
+
+def phases_figure(rows: Sequence[Row]) -> Figure | None:
+    """Mean joules of each phase, stacked, one bar per setting. None where no phase has joules."""
+    chosen = [row for row in rows if not row.published]
+    means = [phase_means(row) for row in chosen]
+    names = [name for name in PHASES if any(name in mean for mean in means)]
+    if not names:
+        return None
+    unit = text.unit_for([value for mean in means for value in mean.values()])
+    labels = _row_labels(chosen)
+    data = [
+        {
+            "type": "bar", "orientation": "h", "name": name, "y": labels,
+            "x": [_short(mean[name] * unit.factor) if name in mean else None for mean in means],
+            "marker": {"color": phase_colour(name), "pattern": {"shape": "" if row_kind == "measured" else "/", "fgopacity": 0.35}},
+            "hovertemplate": f"{name}: %{{x:.4g}} {unit.prefix}J<extra></extra>",
+        }
+        for name in names
+        for row_kind in [max((row.source for row in chosen), key=("measured", "modelled", "simulated").index)]
+    ]  # fmt: skip
+    plot = {
+        "data": data,
+        "layout": {
+            "barmode": "stack",
+            "xaxis": {"title": {"text": f"{unit.prefix}J, mean over runs"}, "fixedrange": True},
+            "yaxis": {"automargin": True, "autorange": "reversed", "fixedrange": True, "showgrid": False, "ticks": ""},
+            "showlegend": True,
+        },
+    }
+    table = Table(
+        ("Setting", *names),
+        tuple(
+            (
+                text.shown(label),
+                *(text.number(mean[name] * unit.factor) if name in mean else text.DASH for name in names),
+            )
+            for label, mean in zip(_row_labels(chosen, escape=False), means, strict=True)
+        ),
+    )
+    component = text.component_name(chosen[0].component)
+    kind = text.source_name(max((row.source for row in chosen), key=("measured", "modelled", "simulated").index))
+    caption = (
+        f"{text.sentence(kind)} {component} energy of each phase, the mean over the runs that have it, in {unit.prefix}J. "
+        "Loading happens once per process; idle is left out."
+    )
+    return Figure("phases", "Where the energy goes", caption, plot, table, _tall(len(chosen)))
+
+
+def phase_means(row: Row) -> dict[str, float]:
+    """Mean joules per phase or part, without idle, over the runs in which all channels of the component have a figure."""
+    sums: dict[str, list[float]] = {}
+    for entry in row.entries:
+        total = entry.record.totals.get(row.component)
+        wanted = set(total.channels) if total is not None else set()
+        for phase in entry.record.phases:
+            for stretch in phase.parts or (phase,):
+                found = [energy.joules for energy in stretch.energy if energy.channel in wanted]
+                known = [joules for joules in found if joules is not None]
+                if stretch.name != "idle" and known and len(known) == len(found):
+                    sums.setdefault(stretch.name, []).append(sum(known))
+    return {name: sum(values) / len(values) for name, values in sums.items()}
+
+
+def _row_labels(rows: Sequence[Row], *, escape: bool = True) -> list[str]:
+    """Unique words for each row, as few as will do."""
+    names = telling(rows)
+    several_models = len({row.model for row in rows}) > 1
+    several_systems = len({row.system for row in rows}) > 1
+    several_components = len({row.component for row in rows}) > 1
+    labels: list[str] = []
+    for row in rows:
+        words = [short(row.model)] if several_models else []
+        words += [text.shown(row.system, 28)] if several_systems else []
+        words += [units(row)] if row.units is not None else []
+        words += [row.settings[name] for name in names if name in row.settings]
+        words += [text.component_name(row.component)] if several_components else []
+        words += ["published"] if row.published else []
+        label = ", ".join(words) or row.key[:6]
+        while label in labels:
+            label += "′"
+        labels.append(label)
+    return [plot_text(text.shown(label)) if escape else label for label in labels]
+
+
+def _tall(rows: int) -> str:
+    return "rows-few" if rows <= 3 else "rows-some" if rows <= 8 else "rows-many"
+
+
+def _line(i: int, name: str, points: Sequence[tuple[int, Estimate]], factor: float) -> dict[str, Any]:
+    colour = f"--s-{i % SERIES}"
+    trace: dict[str, Any] = {
+        "type": "scatter", "mode": "lines+markers", "name": name,
+        "x": [x for x, _ in points], "y": [_short(e.mean * factor) for _, e in points],
+        "line": {"color": colour, "width": 2, "dash": DASHES[i % len(DASHES)]},
+        "marker": {"color": colour, "size": 9, "symbol": SYMBOLS[i % len(SYMBOLS)]},
+        "hovertemplate": "%{y:.4g} with %{x}<extra></extra>",
+    }  # fmt: skip
+    if any(e.half_width is not None for _, e in points):
+        halves = [_short((e.half_width or 0.0) * factor) for _, e in points]
+        trace["error_y"] = {"type": "data", "array": halves, "thickness": 1.4, "width": 5, "color": colour}
+    return trace
+
+
+def _estimate(row: Row, figure: str) -> Estimate | None:
+    return row.j_per_token if figure == "j_per_token" else row.tokens_per_s
+
+
+def _pm(estimate: Estimate | None, factor: float) -> str:
+    if estimate is None:
+        return text.DASH
+    shown = text.plus_minus(estimate.mean, estimate.half_width, factor)
+    return f"{shown.mean} ± {shown.half}" if shown.half else shown.mean
+
+
+def _basis(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return text.DASH
+    if estimate.basis == "loads":
+        return text.count(estimate.loads, "load", spell=False)
+    return "one run: no interval" if estimate.basis == "one run" else f"{estimate.runs} runs of one process"
+
+
+def _band_trace(edges_s: Sequence[float], line: TraceLine, colour: str) -> dict[str, Any]:
+    """The least and the most power in each bucket, as one closed outline for each stretch without a hole."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    start = 0
+    for stop in range(len(line.mean_w) + 1):
+        if stop < len(line.mean_w) and line.min_w[stop] is not None and line.max_w[stop] is not None:
+            continue
+        if stop > start:
+            steps = [edge for i in range(start, stop) for edge in (edges_s[i], edges_s[i + 1])]
+            x += [*steps, *reversed(steps), None]
+            y += [_short(line.max_w[i]) for i in range(start, stop) for _ in range(2)]
+            y += [_short(line.min_w[i]) for i in reversed(range(start, stop)) for _ in range(2)]
+            y.append(None)
+        start = stop + 1
+    return {
+        "type": "scatter", "mode": "lines", "x": x, "y": y, "fill": "toself", "fillcolor": colour,
+        "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False,
+    }  # fmt: skip
+
+
+def _channel_label(name: str, component: str, names: Sequence[str], kinds: Mapping[str, str]) -> str:
+    alone = component and sum(kinds.get(other) == component for other in names) == 1
+    return text.component_name(component) if alone else text.shown(name, 24)
+
+
+def _trace_table(trace: Trace, names: Sequence[str]) -> Table:
+    banded = len(names) <= 3
+    columns: list[str] = ["From, s", "To, s"]
+    for name in names:
+        shown = text.shown(name, 24)
+        columns += [f"{shown} mean, W", "least", "most"] if banded else [f"{shown} mean, W"]
+    rows = []
+    for i in range(len(trace.edges_s) - 1):
+        cells = [f"{trace.edges_s[i]:.3f}", f"{trace.edges_s[i + 1]:.3f}"]
+        for name in names:
+            line = trace.channels[name]
+            values = (line.mean_w[i], line.min_w[i], line.max_w[i]) if banded else (line.mean_w[i],)
+            cells += [text.number(value, 4) for value in values]
+        rows.append(tuple(cells))
+    return Table(tuple(columns), tuple(rows))
+
+
+def _short(value: float | None) -> float | None:
+    """Five digits: beyond what a chart can show, and half the size of the page."""
+    return None if value is None else float(f"{value:.5g}")

@@ -1,0 +1,266 @@
+"""Sentences made from the data: what can be said, and no more. Modelled or simulated joules never name a winner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from math import inf
+
+from msgspec import Struct
+
+from llmjoules.records.record import Failed, Published, Record
+from llmjoules.records.stats import Estimate
+from llmjoules.sitegen import text
+from llmjoules.sitegen.aggregate import Row, components_of, generated_tokens, primary_rows, telling
+
+UNRANKED = {
+    "modelled": "energy is estimated, so nothing is ranked",
+    "simulated": "energy is simulated, so nothing is ranked",
+}
+
+
+class Section(Struct, frozen=True):
+    """Rows of a table that have scope and method in common. ranked: same work too, so their order means something."""
+
+    heading: str
+    note: str
+    rows: tuple[Row, ...]
+    ranked: bool
+
+
+def sections(rows: Iterable[Row]) -> list[Section]:
+    """Measured before estimated before simulated before published; ranked only within one comparability class."""
+    by_scope: dict[tuple[bool, int, str], list[Row]] = {}
+    place = ("measured", "modelled", "simulated")
+    for row in rows:
+        by_scope.setdefault((row.published, place.index(row.source), row.component), []).append(row)
+    return [_section(by_scope[key]) for key in sorted(by_scope)]
+
+
+def _section(rows: list[Row]) -> Section:
+    first = rows[0]
+    name = text.component_name(first.component) if first.component else ""
+    if first.published:
+        return Section(
+            f"Published {name} energy", "from papers and other tools, not ranked with runs of ours", tuple(rows), False
+        )
+    if not any(row.j_per_token is not None for row in rows):
+        return Section(f"No {name} energy".replace("  ", " "), "why is said in each row", tuple(rows), False)
+    heading = text.sentence(f"{text.source_name(first.source)} {name} energy")
+    if first.source != "measured":
+        return Section(heading, "not ranked", tuple(rows), False)
+    if len(rows) == 1:
+        return Section(heading, "", tuple(rows), False)
+    if not comparable(rows):
+        return Section(
+            heading,
+            "by name; the rows did different work or differ in scope, so they are not ranked",
+            tuple(rows),
+            False,
+        )
+    ordered = sorted(rows, key=lambda row: (row.j_per_token.mean if row.j_per_token else inf, row.model, row.key))
+    return Section(heading, "same scope and same work, lowest J/token first", tuple(ordered), True)
+
+
+def comparable(rows: Sequence[Row]) -> bool:
+    """May these be put in an order? All measured, of one comparability class and one component."""
+    return all(row.rankable for row in rows) and len({(row.class_, row.component) for row in rows}) == 1
+
+
+def bounds(estimate: Estimate) -> tuple[float, float] | None:
+    """The 95 % interval; None where one run leaves it open."""
+    half = estimate.half_width
+    return None if half is None else (estimate.mean - half, estimate.mean + half)
+
+
+def apart(a: Estimate, b: Estimate) -> bool:
+    """Do the two intervals leave a gap between them? Never, if one of them is not known."""
+    one, other = bounds(a), bounds(b)
+    return one is not None and other is not None and (one[1] < other[0] or other[1] < one[0])
+
+
+def scope_counts(rows: Sequence[Row]) -> str:
+    models, systems = len({row.model for row in rows}), len({row.system for row in rows})
+    return f"{text.count(models, 'model')} on {text.count(systems, 'system')}"
+
+
+def home_title(rows: Sequence[Row]) -> str:
+    """The strongest sentence that the rows carry."""
+    own = [row for row in rows if not row.published]
+    with_energy = [row for row in own if row.j_per_token is not None]
+    start = text.sentence(scope_counts(rows))
+    if not own:
+        return f"{start}: published figures only, nothing measured here" if rows else "No run has finished yet"
+    if not with_energy:
+        return f"{start}: no energy could be measured"
+    sources = {row.source for row in with_energy}
+    if "measured" not in sources:
+        kind = next(iter(sources)) if len(sources) == 1 else ""
+        return f"{start}: {UNRANKED.get(kind, 'energy is estimated or simulated, so nothing is ranked')}"
+    return _measured_title([row for row in with_energy if row.source == "measured"])
+
+
+def _measured_title(rows: list[Row]) -> str:
+    ranked = [section for section in sections(rows) if section.ranked]
+    if ranked:
+        return _ranked_title(max(ranked, key=lambda section: len(section.rows)).rows)
+    if len(rows) == 1:
+        row = rows[0]
+        return f"{short(row.model)} on {short(row.system)}: {per_token([row])} of {text.component_name(row.component)} energy"
+    largest = max(sections(rows), key=lambda section: len(section.rows)).rows
+    name = text.component_name(largest[0].component)
+    return f"{text.sentence(scope_counts(largest))}: {per_token(largest)} of {name} energy, not ranked because the work differs"
+
+
+def _ranked_title(rows: Sequence[Row]) -> str:
+    best = rows[0]
+    assert best.j_per_token is not None
+    name = text.component_name(best.component)
+    tied = [row for row in rows[1:] if row.j_per_token and not apart(best.j_per_token, row.j_per_token)]
+    if tied:
+        return f"{who(best, rows)} has the lowest mean at {per_token([best])} of {name} energy, but {len(tied)} of {len(rows) - 1} others cannot be told from it"
+    return f"{who(best, rows)} takes the least {name} energy, {per_token([best])}; the next takes {_times(rows[1], best)} as much"
+
+
+def _times(row: Row, best: Row) -> str:
+    assert row.j_per_token is not None
+    assert best.j_per_token is not None
+    ratio = row.j_per_token.mean / best.j_per_token.mean if best.j_per_token.mean else inf
+    return f"{text.number(ratio)} times"
+
+
+def short(name: str) -> str:
+    """A name for a title: without the owner of the model, and not long."""
+    return text.shown(name.rstrip("/").rsplit("/", 1)[-1] or name, 40)
+
+
+def who(row: Row, among: Sequence[Row]) -> str:
+    """The row in as few words as tell it from the others."""
+    words = short(row.model)
+    if len({other.system for other in among}) > 1:
+        words += f" on {short(row.system)}"
+    if len({other.units for other in among}) > 1 and row.units is not None:
+        words += f" with {units(row)}"
+    return words
+
+
+def units(row: Row) -> str:
+    noun = "thread" if row.by_threads else "device"
+    return text.count(row.units, noun, spell=False) if row.units is not None else "unknown devices"
+
+
+def per_token(rows: Iterable[Row]) -> str:
+    """`0.19 to 0.22 J/token` over the means of rows."""
+    means = [row.j_per_token.mean for row in rows if row.j_per_token is not None]
+    if not means:
+        return "no J/token"
+    unit = text.unit_for(means)
+    low, high = (text.number(value * unit.factor) for value in (min(means), max(means)))
+    return f"{low if low == high else f'{low} to {high}'} {unit.prefix}J/token"
+
+
+def label(source: str) -> str:
+    """What a sentence must add to joules that were not measured."""
+    return "" if source == "measured" else f" ({text.source_name(source)})"
+
+
+def group_title(name: str, rows: Sequence[Row]) -> str:
+    """Of a model's or a system's page: the range of its primary component, in the scope most rows have."""
+    own = [row for row in primary_rows(rows) if row.j_per_token is not None and not row.published]
+    if not own:
+        return f"{short(name)}: no energy per token"
+    scopes = sorted({(row.source, row.component) for row in own})
+    most = max(scopes, key=lambda scope: sum((row.source, row.component) == scope for row in own))
+    chosen = [row for row in own if (row.source, row.component) == most]
+    return f"{short(name)}: {per_token(chosen)} of {text.component_name(most[1])} energy{label(most[0])}"
+
+
+def run_title(record: Record) -> str:
+    """`SmolLM2-135M on X, 2 threads: 12.3 J of CPU energy for 64 tokens (estimated)`."""
+    system = record.system
+    where = f"{short(record.model.name)} on {short(system.name)}"
+    if system.device == "cpu" and system.threads:
+        where += f", {text.count(system.threads, 'thread', spell=False)}"
+    elif system.devices_used:
+        where += f", {text.count(system.devices_used, 'device', spell=False)}"
+    if isinstance(record, Failed):
+        phase = record.error.phase
+        return f"{where}: failed" + (f" in {text.shown(phase, 30)}" if phase else "")
+    component = next(iter(components_of(record)), None)
+    total = record.totals.get(component or "")
+    tokens = generated_tokens(record)
+    for_tokens = f" for {text.count(tokens, 'token', spell=False)}" if tokens else ""
+    if component is None or total is None or total.joules is None:
+        return f"{where}: no energy{for_tokens}"
+    published = " (published)" if isinstance(record, Published) else ""
+    return f"{where}: {text.joules(total.joules)} of {text.component_name(component)} energy{for_tokens}{label(total.source)}{published}"
+
+
+class Curve(Struct, frozen=True):
+    """Rows of one model on one system that differ only in devices or threads, in their order."""
+
+    name: str
+    rows: tuple[Row, ...]
+
+
+def curves(rows: Iterable[Row], by_threads: bool) -> list[Curve]:
+    """The curves that scaling can draw. Rows whose other settings differ stand on curves of their own."""
+    found: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        if row.by_threads == by_threads and row.units is not None and not row.published:
+            settings = {name: value for name, value in row.settings.items() if name not in ("cell", "strategy")}
+            found.setdefault((row.model, row.system, row.class_, row.component, *sorted(settings.items())), []).append(
+                row
+            )
+    groups = list(found.values())
+    several_systems = len({group[0].system for group in groups}) > 1
+    firsts = [group[0] for group in groups]
+    names = telling(firsts)
+    result = []
+    for group in groups:
+        words = [short(group[0].model), *([short(group[0].system)] if several_systems else [])]
+        same_model = [row for row in firsts if row.model == group[0].model and row.system == group[0].system]
+        if len(same_model) > 1:
+            words += [group[0].settings[name] for name in names if name in group[0].settings and name != "cell"]
+        result.append(Curve(" · ".join(words), tuple(sorted(group, key=lambda row: (row.units or 0, row.key)))))
+    return result
+
+
+def curve_finding(curve: Curve) -> str:
+    """The lowest mean of a measured curve, with what cannot be told from it; for others that no best is named."""
+    rows = [row for row in curve.rows if row.j_per_token is not None]
+    if not rows:
+        return f"{curve.name}: no energy, {text.shown(curve.rows[0].reason or 'no reason given', 160)}."
+    if rows[0].source != "measured":
+        return f"{curve.name}: {text.source_name(rows[0].source)} joules, {per_token(rows)}; no best setting is named."
+    if len(rows) == 1:
+        return f"{curve.name}: {per_token(rows)} with {units(rows[0])}; one setting is no curve."
+    figure: Callable[[Row], float] = lambda row: row.j_per_token.mean if row.j_per_token else inf  # noqa: E731
+    best = min(rows, key=figure)
+    assert best.j_per_token is not None
+    shown = text.plus_minus(best.j_per_token.mean, best.j_per_token.half_width)
+    start = (
+        f"{curve.name}: lowest mean with {units(best)}, {shown.mean}{f' ± {shown.half}' if shown.half else ''} J/token"
+    )
+    if best.j_per_token.half_width is None:
+        return f"{start}; from one run, so no interval."
+    tied = [row for row in rows if row is not best and row.j_per_token and not apart(best.j_per_token, row.j_per_token)]
+    if tied:
+        return f"{start}; {text.listed(units(row) for row in tied)} cannot be told from it."
+    return f"{start}; every other setting is higher beyond its interval."
+
+
+def scaling_title(found: Sequence[Curve]) -> str:
+    long = [curve for curve in found if sum(row.j_per_token is not None for row in curve.rows) > 1]
+    if not long:
+        return "Scaling needs runs with more than one number of devices or threads"
+    noun = "threads" if all(curve.rows[0].by_threads for curve in long) else "devices"
+    measured = [curve for curve in long if curve.rows[0].source == "measured"]
+    if not measured:
+        kind = text.listed(sorted({text.source_name(curve.rows[0].source) for curve in long}))
+        return f"What more {noun} do to speed and energy: the joules are {kind}, so no best setting is named"
+    if len(measured) == 1:
+        return curve_finding(measured[0]).rstrip(".")
+    firsts = [min(curve.rows, key=lambda row: row.j_per_token.mean if row.j_per_token else inf) for curve in measured]
+    one = sum(row.units == curve.rows[0].units for row, curve in zip(firsts, measured, strict=True))
+    fewest = "the fewest " + ("threads" if all(c.rows[0].by_threads for c in measured) else "devices")
+    return f"With {fewest}, {one} of {len(measured)} measured curves have their lowest mean J/token"

@@ -1,0 +1,134 @@
+"""The site's folder: what is ours there, and how a finished build takes the place of the old one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from llmjoules.records.errors import LlmjoulesError
+
+MARKER = ".llmjoules-site"
+
+
+def checked(out: Path) -> tuple[Path, set[str]]:
+    """The real folder to write to, and which files in it are ours. Raises LlmjoulesError where nothing may be written."""
+    try:
+        real = out.resolve()
+        exists, is_folder = os.path.lexists(out), real.is_dir()
+        empty = is_folder and not any(real.iterdir())
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, on older Pythons
+        raise LlmjoulesError(f"Cannot use {out} for a site.", f"{error}.", "Name another folder: --out DIR") from error
+    if exists and not is_folder:
+        raise LlmjoulesError(f"{out} is not a folder.", "A site is a folder of pages.", "Name another place: --out DIR")
+    if not is_folder or empty:
+        return real, set()
+    if not _plain_file(real / MARKER):
+        raise LlmjoulesError(
+            f"{out} is not ours to overwrite.",
+            f"It holds files and no {MARKER}, so another program or a person made it.",
+            "Name a new or empty folder: --out DIR",
+        )
+    return real, _listed(real / MARKER)
+
+
+def replace(real: Path, staged: Path, ours: set[str]) -> None:
+    """Move the staged files in, unchanged ones excepted, and remove those of ours that are no longer made.
+
+    The marker names old and new files before the first is moved, so that a stop half-way leaves none that the next
+    build would take for someone else's. Raises LlmjoulesError, before anything is changed, where a file that is not
+    ours or a link stands in the way.
+    """
+    made = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
+    for name in made:
+        _check_way(real, name, ours)
+    try:
+        real.mkdir(parents=True, exist_ok=True)
+        _write_marker(real, ours | set(made))
+        for name in made:
+            _move(staged / name, real / name)
+        for name in sorted(ours - set(made)):
+            _remove(real, name)
+        _write_marker(real, made)
+    except OSError as error:
+        raise cannot_write(real, error) from error
+
+
+def cannot_write(place: Path, error: OSError) -> LlmjoulesError:
+    return LlmjoulesError(
+        f"Cannot write the site to {place}.", f"{error.strerror or error}.", "Name another folder: --out DIR"
+    )
+
+
+def _listed(marker: Path) -> set[str]:
+    """The names in the marker; one that leads out of the folder is nobody's."""
+    try:
+        names = json.loads(marker.read_text("utf-8"))["files"]
+        return {name for name in names if isinstance(name, str) and _inside(name)}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _inside(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return bool(parts) and name == "/".join(parts) and ".." not in parts and "\\" not in name and ":" not in name
+
+
+def _check_way(real: Path, name: str, ours: set[str]) -> None:
+    target = real / name
+    for parent in list(target.relative_to(real).parents)[:-1]:
+        if os.path.lexists(real / parent) and not _plain_folder(real / parent):
+            raise _in_the_way(real / parent)
+    if os.path.lexists(target) and (name not in ours or not _plain_file(target)):
+        raise _in_the_way(target)
+
+
+def _in_the_way(path: Path) -> LlmjoulesError:
+    return LlmjoulesError(
+        f"{path} is in the way of the site and not ours to overwrite.",
+        "It was not written by an earlier build, or is a link.",
+        "Move it elsewhere, or name another folder: --out DIR",
+    )
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if (
+        target.exists()
+        and target.stat().st_size == source.stat().st_size
+        and target.read_bytes() == source.read_bytes()
+    ):
+        return
+    shutil.move(source, target)
+
+
+def _remove(real: Path, name: str) -> None:
+    target = real / name
+    parents = [real / parent for parent in list(target.relative_to(real).parents)[:-1]]
+    if not all(map(_plain_folder, parents)) or not _plain_file(target):
+        return
+    target.unlink()
+    for parent in parents:
+        if any(parent.iterdir()):
+            return
+        parent.rmdir()
+
+
+def _write_marker(real: Path, names: Iterable[str]) -> None:
+    part = real / f"{MARKER}.part"
+    body = {
+        "note": "Written by llmjoules build-site; these files are replaced and removed by it.",
+        "files": sorted(names),
+    }
+    part.write_text(json.dumps(body, indent=1) + "\n", "utf-8")
+    part.replace(real / MARKER)
+
+
+def _plain_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+def _plain_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()

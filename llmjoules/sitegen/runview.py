@@ -1,0 +1,372 @@
+"""What the page of one run says: figures, energy by phase, and the evidence."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from llmjoules.records.record import Energy, Failed, Part, Phase, Published, Record, Run, encode
+from llmjoules.sitegen import text
+from llmjoules.sitegen.aggregate import (
+    Row,
+    channels_of,
+    components_of,
+    gain_of,
+    inference_of,
+    joules_per_token,
+    power_w,
+    scope_of,
+    tokens_per_s,
+)
+
+BAR_WIDTH = 220.0
+SUMS_AGREE = 0.001
+
+
+class Card(NamedTuple):
+    """A loud number. half: its ±; notes: what stands below it, in small."""
+
+    label: str
+    value: str
+    unit: str
+    half: str
+    notes: tuple[str, ...]
+
+
+class Cell(NamedTuple):
+    """Joules of one component in one phase; reason where there is no figure."""
+
+    joules: str
+    half: str
+    watts: str
+    reason: str | None
+
+
+class Bar(NamedTuple):
+    x: float
+    width: float
+    colour: str
+
+
+class PhaseRow(NamedTuple):
+    name: str
+    part: bool
+    seconds: str
+    cells: tuple[Cell, ...]
+    bars: tuple[Bar, ...]
+
+
+class PhaseTable(NamedTuple):
+    components: tuple[str, ...]
+    unit: str
+    rows: tuple[PhaseRow, ...]
+
+
+class Fact(NamedTuple):
+    name: str
+    value: str
+
+
+def cards(record: Record, rows: Sequence[Row]) -> list[Card]:
+    """The five figures of a run, each with its mean over all runs of the same setting where there are more."""
+    found = []
+    components = components_of(record)
+    if components:
+        component = components[0]
+        row = next((row for row in rows if row.component == component), None)
+        found += _energy_cards(record, component, row)
+    speed = tokens_per_s(record)
+    row = rows[0] if rows else None
+    found.append(
+        Card("Throughput", text.number(speed), "tokens/s", "", _all_runs(row, row.tokens_per_s if row else None))
+    )
+    if components:
+        found.append(_power_card(record, components[0]))
+    found.append(_latency_card(record))
+    return found
+
+
+def _energy_cards(record: Record, component: str, row: Row | None) -> list[Card]:
+    total = record.totals[component]
+    name = text.component_name(component)
+    if total.joules is None:
+        why = text.shown(total.reason or "no reason given", 160)
+        return [
+            Card(f"{name} energy, inference", text.DASH, "", "", (why,)),
+            Card(f"{name} energy per output token", text.DASH, "", "", (why,)),
+        ]
+    unit = text.unit_for([total.joules])
+    shown = text.plus_minus(total.joules, total.uncertainty_j, unit.factor)
+    gain = gain_of(channels_of(record, component))
+    notes = (f"and ± {text.percent(gain)} gain of the channel",) if gain else ()
+    per_token = joules_per_token(record, component)
+    token_unit = text.unit_for([per_token])
+    value = text.number(None if per_token is None else per_token * token_unit.factor)
+    return [
+        Card(f"{name} energy, inference", shown.mean, f"{unit.prefix}J", shown.half, notes),
+        Card(f"{name} energy per output token", value, f"{token_unit.prefix}J/token", "", _all_runs(row, row.j_per_token if row else None, token_unit.factor)),
+    ]  # fmt: skip
+
+
+def _all_runs(row: Row | None, estimate: Any, factor: float = 1.0) -> tuple[str, ...]:
+    if row is None or estimate is None or estimate.runs < 2:
+        return ()
+    shown = text.plus_minus(estimate.mean, estimate.half_width, factor)
+    return (f"all {estimate.runs} runs: {shown.mean}" + (f" ± {shown.half}" if shown.half else ""),)
+
+
+def _power_card(record: Record, component: str) -> Card:
+    watts = power_w(record, component)
+    idle = next((phase for phase in record.phases if phase.name == "idle" and phase.duration_s > 0), None)
+    energy_j = (
+        _sum([energy for energy in idle.energy if energy.channel in record.totals[component].channels])
+        if idle
+        else None
+    )
+    notes = (f"idle before it: {text.number(energy_j / idle.duration_s)} W",) if idle and energy_j is not None else ()
+    return Card(
+        f"Implied {text.component_name(component)} power",
+        text.number(watts),
+        "W" if watts is not None else "",
+        "",
+        notes,
+    )
+
+
+def _latency_card(record: Record) -> Card:
+    phase = inference_of(record)
+    times = record.tokens.times_s if record.tokens is not None else ()
+    if phase is None or not times or times[0] < phase.start_s:
+        return Card("Time to first token", text.DASH, "", "", ("the record has no token times",))
+    value, unit = text.seconds(times[0] - phase.start_s).rsplit(" ", 1)
+    notes = (f"then {text.seconds((times[-1] - times[0]) / (len(times) - 1))} per token",) if len(times) > 1 else ()
+    return Card("Time to first token", value, unit, "", (*notes, f"inference took {text.seconds(phase.duration_s)}"))
+
+
+def phase_table(record: Record) -> PhaseTable:
+    """Joules of each component in each phase and part, and bars on one scale for all of them."""
+    components = components_of(record)
+    stretches = _stretches(record)
+    joules = [[_component_j(record, stretch, name) for name in components] for stretch, _ in stretches]
+    unit = text.unit_for([max((j for row in joules for j, _, _ in row if j is not None), default=None)])
+    longest = max((sum(j or 0.0 for j, _, _ in row) for row in joules), default=0.0) or 1.0
+    rows = []
+    for (stretch, is_part), figures in zip(stretches, joules, strict=True):
+        seconds = stretch.end_s - stretch.start_s
+        cells, bars, at = [], [], 0.0
+        for component, (energy_j, half, reason) in zip(components, figures, strict=True):
+            shown = text.plus_minus(energy_j, half, unit.factor)
+            watts = text.number(energy_j / seconds) if energy_j is not None and seconds > 0 else text.DASH
+            cells.append(Cell(shown.mean, shown.half, watts, text.shown(reason, 200) if reason else None))
+            width = round(BAR_WIDTH * (energy_j or 0.0) / longest, 1)
+            if width > 0:
+                colour = f"c-{component}" if len(components) > 1 else f"p-{stretch.name.replace('+', '-')}"
+                bars.append(Bar(round(at, 1), width, colour))
+            at += width
+        rows.append(
+            PhaseRow(stretch.name.replace("+", " + "), is_part, text.seconds(seconds), tuple(cells), tuple(bars))
+        )
+    return PhaseTable(tuple(components), f"{unit.prefix}J", tuple(rows))
+
+
+def _stretches(record: Record) -> list[tuple[Phase | Part, bool]]:
+    found: list[tuple[Phase | Part, bool]] = []
+    for phase in record.phases:
+        found.append((phase, False))
+        found += [(part, True) for part in phase.parts]
+    return found
+
+
+def _component_j(
+    record: Record, stretch: Phase | Part, component: str
+) -> tuple[float | None, float | None, str | None]:
+    """Joules, uncertainty and reason. Uncertainties add up, as in totals: the edges of all channels are the same."""
+    wanted = record.totals[component].channels
+    found = [energy for energy in stretch.energy if energy.channel in wanted]
+    missing = next((energy for energy in found if energy.joules is None), None)
+    if missing is not None or not found or len(found) < len(wanted):
+        return None, None, (missing.reason if missing is not None else None) or "the record has no figure here"
+    return _sum(found), sum(energy.uncertainty_j or 0.0 for energy in found), None
+
+
+def _sum(energies: Sequence[Energy]) -> float | None:
+    known = [energy.joules for energy in energies if energy.joules is not None]
+    return sum(known) if known and len(known) == len(energies) else None
+
+
+def sum_check(record: Record) -> str:
+    """Do the parts of the inference add up to it, component by component?"""
+    phase = inference_of(record)
+    if phase is None or not phase.parts:
+        return "the inference is not split into parts"
+    said = []
+    for component in components_of(record):
+        whole = _component_j(record, phase, component)[0]
+        parts = [_component_j(record, part, component)[0] for part in phase.parts]
+        known = [part for part in parts if part is not None]
+        name = text.component_name(component)
+        if whole is None or len(known) < len(parts):
+            said.append(f"{name}: not possible, a part has no figure")
+            continue
+        verdict = "✓" if abs(sum(known) - whole) <= SUMS_AGREE * whole + 1e-5 else "does not add up"
+        names = " + ".join(part.name for part in phase.parts)
+        said.append(f"{name}: {names} = {text.joules(sum(known), 4)}, inference {text.joules(whole, 4)} {verdict}")
+    return "; ".join(said) or "no component has a total"
+
+
+def evidence(record: Record, file: str, line: int) -> list[Fact]:
+    """How the figures came about: everything needed to judge them."""
+    facts = [Fact("Meter", _meter(meter)) for meter in record.meters]
+    for component in components_of(record):
+        total = record.totals[component]
+        channels = ", ".join(total.channels) or "no channel named"
+        scope = scope_of(channels_of(record, component))
+        words = filter(None, (text.source_name(total.source), scope, f"channels {channels}"))
+        facts.append(Fact(text.component_name(component), text.shown("; ".join(words), 240)))
+        facts.append(Fact("Uncertainty", _uncertainty(record, component)))
+    facts.append(Fact("Sum check", sum_check(record)))
+    facts.append(Fact("Devices", _devices(record)))
+    facts += [Fact("Device map", text.shown(_device_map(record), 300))] if record.system.device_map else []
+    facts.append(Fact("Flags", text.shown(", ".join(record.flags), 400) if record.flags else "none"))
+    if isinstance(record, Published):
+        facts.append(Fact("Source", text.shown(record.source, 400)))
+    facts.append(Fact("Record", f"{text.shown(file, 120)}, line {line}"))
+    return facts
+
+
+def channel_rows(record: Record) -> list[tuple[str, ...]]:
+    """Each channel as its meter described it."""
+    return [
+        (
+            text.shown(channel.id, 30),
+            text.shown(meter.name, 30),
+            text.component_name(channel.component),
+            channel.extent.replace("-", " "),
+            channel.kind,
+            text.source_name(channel.source),
+            text.seconds(channel.period_s) if channel.period_s else "never stale",
+            f"{text.number(channel.resolution)} {channel.unit}" if channel.resolution else text.DASH,
+            f"± {text.percent(channel.gain)}" if channel.gain is not None else "unknown",
+            text.shown(channel.uuid or channel.pci or channel.note or text.DASH, 48),
+        )
+        for meter in record.meters
+        for channel in meter.channels
+    ]
+
+
+def options(record: Record) -> list[Fact]:
+    """The meters' options, such as a TDP and its origin."""
+    return [
+        Fact(
+            text.shown(f"{meter.name}.{key}", 40), text.shown(value if isinstance(value, str) else _compact(value), 240)
+        )
+        for meter in record.meters
+        for key, value in sorted(meter.options.items())
+    ]
+
+
+def facts_of_model(record: Record) -> list[Fact]:
+    model = record.model
+    mapped = {True: "memory-mapped: read from disk when first used", False: "read while loading", None: None}[
+        model.weights_mapped
+    ]
+    pairs = (
+        ("Architecture", model.architecture),
+        ("Parameters", text.parameters(model.parameters)),
+        ("Precision", model.dtype),
+        ("Weights", {"dummy": "dummy (random numbers)", "real": "real", None: None}[model.weights]),
+        ("Loading", "every weight read before inference" if model.materialized else mapped),
+        ("Revision", model.revision),
+    )
+    return _facts(pairs)
+
+
+def facts_of_system(record: Record) -> list[Fact]:
+    system = record.system
+    limits = [
+        f"{a.name} ({text.number(a.power_limit_w)} W limit)" if a.power_limit_w else a.name for a in system.accelerators
+    ]
+    pairs: list[tuple[str, str | None]] = [
+        ("CPU", system.cpu),
+        ("Memory", text.bytes_size(system.memory_bytes) if system.memory_bytes is not None else None),
+        ("Accelerators", ", ".join(f"{limits.count(a)} × {a}" for a in dict.fromkeys(limits)) or "none"),
+        ("System", system.os),
+    ]
+    software = record.software if isinstance(record, Run | Failed) else {}
+    pairs.append(
+        ("Software", ", ".join(f"{name} {version}" for name, version in sorted(software.items()) if version) or None)
+    )
+    return _facts(pairs)
+
+
+def facts_of_work(record: Record) -> list[Fact]:
+    work, tokens = record.workload, record.tokens
+    pairs = (
+        ("Prompt", text.count(work.prompt_tokens, "token", spell=False) if work.prompt_tokens is not None else None),
+        ("Asked for", text.count(work.new_tokens, "new token", spell=False) if work.new_tokens is not None else None),
+        ("Generated", f"{tokens.generated} tokens, {tokens.useful} of them up to the end of sequence" if tokens else None),
+        ("Batch", str(work.batch_size) if work.batch_size is not None else None),
+        ("Decoding", work.decoding),
+        ("Stops", {"new-tokens": "after exactly the tokens asked for", "end-of-sequence": "at the end of sequence", None: None}[work.stop]),
+        ("Prompt hash", work.prompt_sha256[:16] if work.prompt_sha256 else None),
+    )  # fmt: skip
+    return _facts(pairs)
+
+
+def raw_json(record: Record) -> str:
+    """The record for reading: indented, without the trace; characters that would not show are written as escapes."""
+    builtins = msgspec.json.decode(encode(record))
+    builtins.pop("trace", None)
+    pretty = json.dumps(builtins, indent=2, ensure_ascii=False)
+    return re.sub(r"[^\n\x20-\x7e]", lambda m: m[0] if m[0].isprintable() else _escape(m[0]), pretty)
+
+
+def _escape(character: str) -> str:
+    return json.dumps(character)[1:-1]
+
+
+def _compact(value: Any) -> str:
+    return msgspec.json.encode(value).decode("utf-8", "replace")
+
+
+def _facts(pairs: Sequence[tuple[str, str | None]]) -> list[Fact]:
+    return [Fact(name, text.shown(value, 240)) for name, value in pairs if value]
+
+
+def _meter(meter: Any) -> str:
+    kinds = sorted({f"{c.kind}, {text.source_name(c.source)}" for c in meter.channels})
+    return f"{text.shown(meter.name, 40)} ({text.count(len(meter.channels), 'channel')}: {'; '.join(kinds)})"
+
+
+def _uncertainty(record: Record, component: str) -> str:
+    total, gain = record.totals[component], gain_of(channels_of(record, component))
+    if total.joules is None:
+        return text.shown(total.reason or "no figure", 240)
+    window = (
+        f"± {text.joules(total.uncertainty_j, 2)} of this window"
+        if total.uncertainty_j is not None
+        else "not stated for this window"
+    )
+    return f"{window}; gain of the channel " + (f"± {text.percent(gain)}" if gain is not None else "unknown")
+
+
+def _devices(record: Record) -> str:
+    system = record.system
+    words = [
+        f"{system.devices_used} used" if system.devices_used is not None else "",
+        f"{system.devices_visible} visible" if system.devices_visible is not None else "",
+    ]
+    words += [text.shown(system.device or "", 20), text.shown(system.strategy or "", 30)]
+    words += [text.count(system.threads, "thread", spell=False)] if system.threads is not None else []
+    return ", ".join(filter(None, words)) or "not named"
+
+
+def _device_map(record: Record) -> str:
+    counts: dict[str, int] = {}
+    for device in (record.system.device_map or {}).values():
+        counts[device] = counts.get(device, 0) + 1
+    return ", ".join(f"{device}: {text.count(n, 'module', spell=False)}" for device, n in sorted(counts.items()))

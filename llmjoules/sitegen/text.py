@@ -1,0 +1,166 @@
+"""Words and numbers as pages show them: safe file names, cut names, and digits that claim no more than is known."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from math import floor, isfinite, log10
+from typing import NamedTuple
+
+from llmjoules.records.ids import short_hash
+
+NAME_LIMIT = 72
+DASH = "–"
+THIN = "\u202f"  # between thousands: narrow, and no line breaks there
+_COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+COMPONENTS = {
+    "cpu": "CPU",
+    "gpu": "GPU",
+    "dram": "DRAM",
+    "ane": "neural engine",
+    "chip": "chip",
+    "host": "host",
+    "wall": "wall",
+}
+SOURCES = {"measured": "measured", "modelled": "estimated", "simulated": "simulated"}
+
+
+def file_name(name: str, key: object) -> str:
+    """A name for a page: letters, digits and dashes of `name`, and a hash of `key` that keeps it apart from others."""
+    plain = unicodedata.normalize("NFKD", name[:400]).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain)[:48].strip("-")
+    return "-".join(filter(None, (slug, short_hash(key)[:8])))
+
+
+def clean(text: str) -> str:
+    """Characters that hide or turn round the text beside them become visible; ends of lines and thin spaces stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in f"\n\t\u00a0{THIN}" else "\ufffd" for c in text)
+
+
+def shown(text: str, limit: int = NAME_LIMIT) -> str:
+    """On one line and cut to `limit` characters: for names and sentences from records."""
+    line = clean(" ".join(text[: 4 * limit].split()))
+    return line if len(line) <= limit and len(text) <= 4 * limit else line[: limit - 1] + "…"
+
+
+def component_name(component: str) -> str:
+    return COMPONENTS.get(component) or shown(component, 24)
+
+
+def source_name(source: str) -> str:
+    return SOURCES.get(source, source)
+
+
+def count(number: int, noun: str, *, spell: bool = True) -> str:
+    """`two models`, `1 482 runs`."""
+    word = _COUNTS[number] if spell and number < len(_COUNTS) else digits(float(number), 0)
+    return f"{word} {noun}" if number == 1 else f"{word} {noun}s"
+
+
+def listed(names: Iterable[str]) -> str:
+    *most, last = list(names)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def sentence(text: str) -> str:
+    """With a capital, if it does not begin with a name of its own spelling."""
+    return text[:1].upper() + text[1:]
+
+
+def digits(value: float, decimals: int) -> str:
+    """Fixed point; negative `decimals` round to tens, hundreds, …; thousands are set apart from 10 000 on."""
+    rounded = round(value, decimals)
+    text = f"{rounded:.{max(decimals, 0)}f}"
+    whole, point, rest = text.partition(".")
+    if len(whole.lstrip("-")) > 4:
+        whole = f"{int(whole):,}".replace(",", THIN)
+    return whole + point + rest
+
+
+def number(value: float | None, significant: int = 3) -> str:
+    """A figure alone, to three digits. A dash where there is none; nothing ever reads NaN."""
+    if value is None or not isfinite(value):
+        return DASH
+    if value == 0:
+        return "0"
+    decimals = significant - 1 - _magnitude(value, significant)
+    return digits(value, decimals) if abs(value) < 1e9 and decimals <= 7 else f"{value:.{significant - 1}e}"
+
+
+class PlusMinus(NamedTuple):
+    """A mean and its half-width, rounded to the same decimal. half is empty where there is none."""
+
+    mean: str
+    half: str
+
+
+def plus_minus(mean: float | None, half: float | None, factor: float = 1.0) -> PlusMinus:
+    """Half-width to two digits and the mean to match, but never more than five digits of the mean."""
+    if mean is None or not isfinite(mean * factor):
+        return PlusMinus(DASH, "")
+    mean *= factor
+    if half is None or not isfinite(half * factor):
+        return PlusMinus(number(mean, 3), "")
+    half *= factor
+    finest = 4 - _magnitude(mean, 5) if mean else 7
+    decimals = min(1 - _magnitude(half, 2), finest) if half else min(finest, 3)
+    if decimals > 7:
+        return PlusMinus(number(mean, 3), number(half, 2))
+    small = digits(half, decimals)
+    return PlusMinus(
+        digits(mean, decimals), small if float(small.replace(THIN, "") or 0) or not half else number(half, 1)
+    )
+
+
+def _magnitude(value: float, significant: int) -> int:
+    """The power of ten of the first digit after rounding: 9.996 to three digits counts as 10.0."""
+    return floor(log10(float(f"{abs(value):.{significant - 1}e}")))
+
+
+class Unit(NamedTuple):
+    """A prefix for a whole column: value times `factor` is in `prefix` units."""
+
+    prefix: str
+    factor: float
+
+
+def unit_for(values: Iterable[float | None]) -> Unit:
+    """One prefix for all of them: milli where even the largest is small, kilo where even the smallest is large."""
+    sizes = [abs(value) for value in values if value is not None and value and isfinite(value)]
+    if sizes and max(sizes) < 0.1:
+        return Unit("m", 1e3) if max(sizes) >= 1e-4 else Unit("µ", 1e6)
+    return Unit("k", 1e-3) if sizes and min(sizes) >= 1e4 else Unit("", 1.0)
+
+
+def joules(value: float | None, significant: int = 3) -> str:
+    unit = unit_for([value])
+    return f"{number(None if value is None else value * unit.factor, significant)} {unit.prefix}J"
+
+
+def seconds(value: float | None) -> str:
+    if value is None or not isfinite(value):
+        return DASH
+    if 0 < abs(value) < 1:
+        return f"{number(value * 1000)} ms" if abs(value) >= 1e-3 else f"{number(value * 1e6)} µs"
+    return f"{number(value)} s"
+
+
+def bytes_size(value: int | None) -> str:
+    return DASH if value is None else f"{number(value / 1e9)} GB"
+
+
+def parameters(value: int | None) -> str | None:
+    """1 235 000 000 reads 1.24 B."""
+    if value is None:
+        return None
+    for limit, letter in ((1e9, " B"), (1e6, " M"), (1e3, " k")):
+        if value >= limit:
+            return number(value / limit) + letter
+    return str(value)
+
+
+def percent(fraction: float) -> str:
+    return f"{number(fraction * 100, 2)}{THIN}%"

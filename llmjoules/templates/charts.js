@@ -1,0 +1,163 @@
+// Draws a chart when it comes into view or gets the focus. Its data and numbers are in the page; Plotly comes on demand.
+(function () {
+  "use strict";
+  var source = document.currentScript.dataset.plotly, loading = null, drawn = new Map();
+
+  function plotly() {
+    if (!loading) {
+      loading = new Promise(function (resolve, reject) {
+        var script = document.createElement("script");
+        script.src = source;
+        script.onload = function () { resolve(window.Plotly); };
+        script.onerror = reject;
+        document.head.appendChild(script);
+      });
+    }
+    return loading;
+  }
+
+  // "--c-cpu" and "--c-cpu 0.2" become the theme's colour.
+  function painter() {
+    var style = getComputedStyle(document.documentElement);
+    function colour(text) {
+      var words = text.split(" "), hex = style.getPropertyValue(words[0]).trim();
+      if (words.length < 2) { return hex; }
+      var n = parseInt(hex.slice(1), 16);
+      return "rgba(" + (n >> 16) + "," + (n >> 8 & 255) + "," + (n & 255) + "," + words[1] + ")";
+    }
+    function paint(value) {
+      if (typeof value === "string") { return value.indexOf("--") === 0 ? colour(value) : value; }
+      if (Array.isArray(value)) { return value.map(paint); }
+      if (value && typeof value === "object") {
+        var copy = {};
+        Object.keys(value).forEach(function (name) { copy[name] = paint(value[name]); });
+        return copy;
+      }
+      return value;
+    }
+    return paint;
+  }
+
+  function axis(given, paint) {
+    return Object.assign({
+      gridcolor: paint("--line"), linecolor: paint("--line"), zeroline: false, ticks: "outside", ticklen: 4,
+      tickcolor: paint("--line"), automargin: true, tickfont: { color: paint("--muted") }
+    }, given, { title: { text: (given.title || {}).text || "", font: { color: paint("--muted"), size: 12 }, standoff: 8 } });
+  }
+
+  // Room to the left and right of the first and the last mark.
+  function pad(x) {
+    var log = x.type === "log", ends = [x.tickvals[0], x.tickvals[x.tickvals.length - 1]].map(function (value) {
+      return log ? Math.log10(value) : value;
+    }), room = (ends[1] - ends[0] || 1) * x.pad;
+    x.range = [ends[0] - room, ends[1] + room];
+  }
+
+  function words(text, fontSize) { return text.length * fontSize * 0.56; }
+
+  function layout(figure, box, paint) {
+    var width = box.clientWidth, wide = width >= 560, given = figure.layout, notes = [], shapes = [];
+    var longest = Math.max.apply(null, (figure.ends || []).map(function (end) { return words(end.text, 13); }).concat(0));
+    var direct = (figure.ends || []).length > 0 && longest < width * 0.34 && wide;
+    var result = Object.assign({}, given, {
+      width: width, height: box.clientHeight, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: paint("--ink") },
+      margin: { l: 12, r: direct ? longest + 14 : 12, t: figure.bands ? 26 : 12, b: 12 },
+      hoverlabel: { bgcolor: paint("--paper"), bordercolor: paint("--line"), font: { color: paint("--ink") } },
+      showlegend: given.showlegend || ((figure.ends || []).length > 0 && !direct),
+      legend: { orientation: "h", y: -0.22, x: 0, font: { size: 12 } },
+      xaxis: axis(given.xaxis, paint), yaxis: axis(given.yaxis, paint),
+      dragmode: figure.bands && wide ? "zoom" : false, hovermode: "closest"
+    });
+    if (result.xaxis.pad) { pad(result.xaxis); }
+    delete result.xaxis.pad;
+    (figure.bands || []).forEach(function (band) {
+      var range = given.xaxis.range, pixels = (band.x1 - band.x0) / (range[1] - range[0]) * (width - 70);
+      shapes.push({ type: "rect", xref: "x", yref: "paper", x0: band.x0, x1: band.x1, y0: 0, y1: 1, layer: "below",
+        line: { width: 0 }, fillcolor: paint(band.color + " 0.08") });
+      shapes.push({ type: "rect", xref: "x", yref: "paper", x0: band.x0, x1: band.x1, y0: 1, y1: 1.014,
+        line: { width: 0 }, fillcolor: paint(band.color) });
+      if (words(band.text, 13) + 4 < pixels) {
+        notes.push({ xref: "x", yref: "paper", x: band.x0, y: 1.02, xanchor: "left", yanchor: "bottom", showarrow: false,
+          text: band.text, font: { size: 12, color: paint("--ink") } });
+      }
+    });
+    if (direct) { notes = notes.concat(endLabels(figure, box, paint)); }
+    result.annotations = notes;
+    result.shapes = shapes;
+    return result;
+  }
+
+  // Names at the ends of lines, pushed apart so that none covers another.
+  function endLabels(figure, box, paint) {
+    var logY = figure.layout.yaxis.type === "log", logX = figure.layout.xaxis.type === "log";
+    var values = [];
+    figure.data.forEach(function (trace) {
+      (trace.y || []).forEach(function (y) { if (typeof y === "number") { values.push(logY ? Math.log10(y) : y); } });
+    });
+    var top = Math.max.apply(null, values), bottom = logY ? Math.min.apply(null, values) : 0;
+    var perPixel = (top - bottom || 1) * 1.06 / Math.max(box.clientHeight - 80, 60), gap = 17, last = -Infinity;
+    return figure.ends.map(function (end) {
+      var y = logY ? Math.log10(end.y) : end.y;
+      return { end: end, y: y, at: y / perPixel };
+    }).sort(function (a, b) { return a.at - b.at; }).map(function (item) {
+      var place = Math.max(item.at, last + gap);
+      last = place;
+      return { x: logX ? Math.log10(item.end.x) : item.end.x, y: item.y, xanchor: "left", yanchor: "middle", showarrow: false,
+        xshift: figure.bands ? 4 : 10, yshift: place - item.at, text: "<b>" + item.end.text + "</b>",
+        font: { size: 13, color: paint(item.end.color) } };
+    });
+  }
+
+  function draw(box) {
+    var figure = drawn.get(box), paint = painter();
+    return plotly().then(function (Plotly) {
+      return Plotly.react(box, paint(figure.data), layout(figure, box, paint), { displayModeBar: false, displaylogo: false });
+    });
+  }
+
+  function start(box) {
+    if (drawn.has(box)) { return; }
+    drawn.set(box, JSON.parse(document.getElementById(box.dataset.chart).textContent));
+    draw(box).then(function () {
+      var width = box.clientWidth, timer = 0;
+      new ResizeObserver(function () {
+        if (box.clientWidth === width) { return; }
+        width = box.clientWidth;
+        clearTimeout(timer);
+        timer = setTimeout(function () { draw(box); }, 120);
+      }).observe(box);
+    }, function () {
+      box.classList.add("failed");
+      box.textContent = "The chart could not be loaded; its numbers are in the table below.";
+    });
+  }
+
+  var seen = new IntersectionObserver(function (entries) {
+    entries.forEach(function (entry) {
+      if (entry.isIntersecting) { seen.unobserve(entry.target); start(entry.target); }
+    });
+  }, { rootMargin: "120px" });
+  document.querySelectorAll("[data-chart]").forEach(function (box) {
+    seen.observe(box);
+    box.addEventListener("focus", function () { start(box); });
+  });
+  document.addEventListener("themechange", function () { drawn.forEach(function (_, box) { draw(box); }); });
+
+  document.querySelectorAll("[data-copy]").forEach(function (button) {
+    var text = document.getElementById(button.dataset.copy).textContent;
+    button.hidden = false;
+    button.addEventListener("click", function () {
+      function done() {
+        button.textContent = "Copied";
+        setTimeout(function () { button.textContent = "Copy"; }, 1500);
+      }
+      if (navigator.clipboard) { navigator.clipboard.writeText(text).then(done, function () { select(button); }); } else { select(button); }
+    });
+  });
+
+  function select(button) {
+    getSelection().selectAllChildren(document.getElementById(button.dataset.copy));
+    button.textContent = "Selected";
+  }
+})();
