@@ -8,10 +8,15 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from llmjoules import __version__
 from llmjoules.records.errors import LlmjoulesError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llmjoules.runner.settings import Plan, Settings
 
 FINE, NO, WRONG_USE, SOME_FAILED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
@@ -148,13 +153,27 @@ def _add_schema(commands: Any) -> None:
 def _measure(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from llmjoules.runner.settings import DEFAULT_PROMPT, Settings, make_plan, read_prompts
+    from llmjoules.runner.settings import make_plan
+
+    plan = make_plan(
+        _settings(arguments),
+        batch=arguments.batch,
+        repeats=arguments.repeats,
+        loads=arguments.loads,
+        threads=arguments.threads,
+    )
+    return _dry_run(plan) if arguments.dry_run else _run(plan, Path(arguments.out))
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    from pathlib import Path
+
+    from llmjoules.runner.settings import DEFAULT_PROMPT, Settings, read_prompts
 
     prompt = DEFAULT_PROMPT if arguments.prompt is None else arguments.prompt
-    prompts = read_prompts(Path(arguments.prompts)) if arguments.prompts is not None else (prompt,)
-    settings = Settings(
+    return Settings(
         model=arguments.model,
-        prompts=prompts,
+        prompts=read_prompts(Path(arguments.prompts)) if arguments.prompts is not None else (prompt,),
         prompts_file=arguments.prompts,
         new_tokens=arguments.new_tokens,
         stop=arguments.stop,
@@ -170,19 +189,9 @@ def _measure(arguments: argparse.Namespace) -> int:
         plugins=tuple(arguments.plugin),
         system=arguments.system,
     )
-    plan = make_plan(
-        settings,
-        batch=arguments.batch,
-        repeats=arguments.repeats,
-        loads=arguments.loads,
-        threads=arguments.threads,
-    )
-    if arguments.dry_run:
-        return _dry_run(plan)
-    return _run(plan, Path(arguments.out))
 
 
-def _dry_run(plan: Any) -> int:
+def _dry_run(plan: Plan) -> int:
     from llmjoules.console import stdout, table
 
     rows = [
@@ -193,7 +202,7 @@ def _dry_run(plan: Any) -> int:
     return FINE
 
 
-def _run(plan: Any, out: Any) -> int:
+def _run(plan: Plan, out: Path) -> int:
     from llmjoules.console import stdout, summary, watching
     from llmjoules.runner.api import run_plan
 

@@ -1,0 +1,120 @@
+"""What a user gets for a mistake: one message that says what, why and what to do, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.runner.conftest import Cli, Measured, cache, cli, environment, measure, three_runs
+
+__all__ = ["cache", "cli", "environment", "measure", "three_runs"]  # fixtures that are used here too
+
+MISTAKES = [
+    ("measure --model dummy:lama-tiny --meter mock", "llama-tiny"),
+    ("measure --model dummy:llama-tiny --meter mok", "mock"),
+    ("measure --model dummy:llama-tiny --meter rapl", "rapl|RAPL"),
+    ("measure --model dummy:llama-tiny --meter mock --new-tokens 0", "at least 1"),
+    ("measure --model dummy:llama-tiny --meter mock --new-tokens -5", "at least 1"),
+    ("measure --model dummy:llama-tiny --meter mock --repeats -1", "at least 1"),
+    ("measure --model dummy:llama-tiny --meter mock --threads 0", "Take 1 to"),
+    ("measure --model dummy:llama-tiny --meter mock --meter-option mock.sed=1", "nearest known name is seed"),
+    ("measure --model dummy:llama-tiny --meter mock --meter-option mock.seed=x", "Expected `int`"),
+    ("measure --model dummy:llama-tiny --meter mock --meter-option nonsense", "NAME.KEY=VALUE"),
+    ("measure --model dummy:llama-tiny --meter mock --plugin missing.py", "missing.py"),
+    ("measure --model dummy:llama-tiny --meter mock --out a-file", "a-file"),
+    ("measure --model ./missing --meter mock", "no such folder"),
+    ("measure --model dummy:llama-tiny --meter mock --prompts missing.txt", "missing.txt"),
+    ("measure --model dummy:llama-tiny --meter mock --device cuda --repeats 1", "--device cpu"),
+    ("build-site missing --out site", "missing"),
+    ("build-site a-file --out site", "a-file|record"),
+]
+
+
+@pytest.mark.parametrize(("words", "hint"), MISTAKES)
+def test_a_mistake_is_answered_in_a_few_lines(words: str, hint: str, cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "a-file").write_text("not a record\n")
+    (tmp_path / "tree").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    done = cli(*words.split(), cwd=tmp_path, env=os.environ | {"LLMJOULES_POWERCAP": str(tmp_path / "tree")})
+    assert done.returncode == 2
+    assert re.search(hint, done.stderr), done.stderr
+    assert len(done.stderr.splitlines()) <= 5
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    written = [path for path in sorted(tmp_path.rglob("*")) if path not in before]
+    assert [path for path in written if path.is_file()] == []
+
+
+def test_a_full_disk_is_said_and_no_torn_line_stays(cli: Cli, three_runs: Measured, tmp_path: Path) -> None:
+    """A limit on the size of files stops the write as a full disk does: half-way."""
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # noqa: E731
+    words = ["measure", *"--model dummy:llama-tiny --meter mock --repeats 1 --new-tokens 5 --idle 0".split()]
+    done = cli(*words, "--out", str(tmp_path), preexec_fn=limit)
+    assert done.returncode == 2, done.stderr
+    assert "Cannot append to" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert all(file.stat().st_size == 0 for file in tmp_path.iterdir())
+
+
+def test_dry_run_shows_the_plan_and_runs_nothing(cli: Cli, tmp_path: Path) -> None:
+    done = cli(*"measure --model dummy:llama-2-7b --repeats 7 --loads 3 --dry-run".split(), cwd=tmp_path)
+    assert done.returncode == 0
+    assert [line.split()[2] for line in done.stdout.splitlines()[1:4]] == ["1–3", "4–5", "6–7"]
+    assert "7 runs in 3 processes; nothing was run." in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_meters_lists_ours_with_the_reason_where_one_cannot_be_used(cli: Cli, tmp_path: Path) -> None:
+    import json
+
+    done = cli("meters", "--json", env=os.environ | {"LLMJOULES_POWERCAP": str(tmp_path)})
+    listed = {meter["name"]: meter for meter in json.loads(done.stdout)["meters"]}
+    assert {"mock", "rapl", "estimate"} <= set(listed)
+    assert listed["mock"]["available"]
+    assert listed["estimate"]["source"] == "modelled"
+    assert not listed["rapl"]["available"]
+    assert str(tmp_path) in listed["rapl"]["why"]
+
+
+def test_output_that_nobody_reads_is_no_error(environment: dict[str, str]) -> None:
+    command = f"{sys.executable} -m llmjoules schema | head -c 10"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], env=environment, capture_output=True, check=False)
+    assert done.stderr == b""
+
+
+def test_without_libraries_the_command_that_needs_them_says_how_to_install_them(tmp_path: Path) -> None:
+    """An environment with the base install alone: everything else is hidden from the import system."""
+    code = """
+import sys, importlib.machinery
+hidden = {"torch", "transformers", "accelerate", "jinja2", "plotly", "numpy"}
+find = importlib.machinery.PathFinder.find_spec
+importlib.machinery.PathFinder.find_spec = lambda name, *a, **k: None if name.partition(".")[0] in hidden else find(name, *a, **k)
+from llmjoules.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+    (tmp_path / "r.jsonl").write_text("")
+    for words, extra in (
+        ("measure --model dummy:llama-tiny --meter mock", "measure"),
+        (f"build-site {tmp_path} --out {tmp_path}/s", "site"),
+    ):
+        done = subprocess.run([sys.executable, "-c", code, *words.split()], capture_output=True, text=True, check=False)
+        assert done.returncode == 2, done.stderr
+        assert f"llmjoules[{extra}]" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_plugin_that_breaks_is_named_and_the_rest_goes_on(measure: Callable[..., Measured], tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("raise RuntimeError('out of order')\n")
+    words = f"--model dummy:llama-tiny --meter mock --plugin {tmp_path}/broken.py --repeats 1 --new-tokens 3 --idle 0"
+    measured = measure(*words.split())
+    assert measured.done.returncode == 0
+    assert "broken.py" in measured.done.stderr
+    assert "out of order" in measured.done.stderr
+    assert len(measured.records) == 1
