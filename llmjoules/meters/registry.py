@@ -56,6 +56,10 @@ class Registry:
             module = guard.call(origin, "importing it", load)
             guard.call(origin, "registering it", lambda: self._register(module))
             classes = guard.call(origin, "llmjoules_meters", lambda: self._meters_of(module))
+            if classes is None:
+                raise guard.PluginFault(
+                    origin, "it has no hook llmjoules_meters, marked @hookimpl, that returns meters"
+                )
             for meter in classes:
                 self._enter(meter, origin)
         except guard.PluginFault as error:
@@ -69,12 +73,11 @@ class Registry:
             self._manager.unregister(module)
             raise
 
-    def _meters_of(self, module: ModuleType) -> list[type[Meter]]:
+    def _meters_of(self, module: ModuleType) -> list[type[Meter]] | None:
+        """None where nothing answered: no hook, or one that returned None."""
         others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
         answers = self._manager.subset_hook_caller("llmjoules_meters", others)()
-        if not answers:
-            raise ValueError("it has no hook llmjoules_meters, marked with @hookimpl, that returns a list of meters")
-        return [meter for answer in answers for meter in answer]
+        return [meter for answer in answers for meter in answer] if answers else None
 
     def _enter(self, meter: Any, origin: str) -> None:
         is_meter = isinstance(meter, type) and issubclass(meter, Meter)
