@@ -262,6 +262,9 @@ def telling(rows: Sequence[Row]) -> list[str]:
     """Names of the settings that differ between these rows; hashes only where nothing else tells two rows apart."""
     names = sorted({name for row in rows for name in row.settings} - {"text", "cell"})
     varying = [name for name in names if len({row.settings.get(name) for row in rows if not row.published}) > 1]
+    placed = {(row.model, row.system, row.units, row.settings.get("strategy")) for row in rows}
+    if "strategy" in varying and len({place[:3] for place in placed}) == len(placed):
+        varying.remove("strategy")  # the number of devices already says it
     for hashed in ("text", "cell"):
         seen = [(row.model, row.system, row.units, row.component, *map(row.settings.get, varying)) for row in rows]
         if len(set(seen)) < len(seen) and len({row.settings.get(hashed) for row in rows}) > 1:

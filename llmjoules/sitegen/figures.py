@@ -6,17 +6,15 @@ the theme's values. Text from records is escaped here, since Plotly reads a litt
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from llmjoules.records.record import Phase, Record, Trace, TraceLine
 from llmjoules.records.stats import Estimate
 from llmjoules.sitegen import text
-from llmjoules.sitegen.aggregate import Row, components_of, telling
+from llmjoules.sitegen.aggregate import Row, telling
 from llmjoules.sitegen.finding import Curve, short, units
-from llmjoules.sitegen.trace import areas
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "star", "x")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -43,14 +41,6 @@ class Figure(Struct, frozen=True):
     shape: str = "wide"
 
 
-class Band(NamedTuple):
-    """A stretch of the run under the power trace."""
-
-    name: str
-    start_s: float
-    end_s: float
-
-
 def plot_text(value: str) -> str:
     """Plotly turns a few tags and entities in labels into links and styles: names are not to use them."""
     return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -62,71 +52,6 @@ def phase_colour(name: str) -> str:
 
 def component_colour(component: str) -> str:
     return f"--c-{component}" if component in text.COMPONENTS else "--muted"
-
-
-def bands(phases: Sequence[Phase]) -> list[Band]:
-    """Phases in order of time; an inference with parts is shown as its parts."""
-    found: list[Band] = []
-    for phase in phases:
-        parts = [Band(part.name, part.start_s, part.end_s) for part in phase.parts]
-        found += parts or [Band(phase.name, phase.start_s, phase.end_s)]
-    return sorted((band for band in found if band.end_s > band.start_s), key=lambda band: band.start_s)
-
-
-def power_figure(record: Record, trace: Trace) -> Figure:
-    """Power over time, cut by phase: lines of bucket means, whose area is the energy, in bands from least to most."""
-    kinds = {channel.id: channel.component for meter in record.meters for channel in meter.channels}
-    order = [*components_of(record), *text.COMPONENTS]
-    names = sorted(
-        trace.channels, key=lambda name: (order.index(c) if (c := kinds.get(name, "")) in order else 99, name)
-    )
-    data: list[dict[str, Any]] = []
-    ends: list[dict[str, Any]] = []
-    for i, name in enumerate(names):
-        component = kinds.get(name, "")
-        line = trace.channels[name]
-        label = plot_text(_channel_label(name, component, names, kinds))
-        colour = component_colour(component)
-        if len(names) <= 4:
-            data.append(_band_trace(trace.edges_s, line, f"{colour} 0.18"))
-        data.append(
-            {
-                "type": "scatter", "mode": "lines", "name": label, "x": list(trace.edges_s),
-                "y": [*map(_short, line.mean_w), _short(line.mean_w[-1])],
-                "line": {"shape": "hv", "width": 1.6, "color": colour, "dash": DASHES[i % len(DASHES)] if len(names) > 1 and i else "solid"},
-                "hovertemplate": "%{y:.4g} W at %{x:.3f} s<extra></extra>", "connectgaps": False,
-            }
-        )  # fmt: skip
-        last = next((value for value in reversed(line.mean_w) if value is not None), None)
-        if last is not None and 1 < len(names) <= 4:
-            ends.append({"x": trace.edges_s[-1], "y": _short(last), "text": label, "color": colour})
-    stretches = bands(record.phases)
-    plot = {
-        "data": data,
-        "ends": ends,
-        "bands": [
-            {"x0": b.start_s, "x1": b.end_s, "text": b.name.replace("+", " + "), "color": phase_colour(b.name)}
-            for b in stretches
-        ],
-        "layout": {
-            "xaxis": {"title": {"text": "seconds since the run began"}, "range": [trace.edges_s[0], trace.edges_s[-1]], "showgrid": False},
-            "yaxis": {"title": {"text": "W"}, "rangemode": "tozero", "fixedrange": True},
-        },
-    }  # fmt: skip
-    return Figure("power", "Power over time", area_sentence(record, trace), plot, _trace_table(trace, names))
-
-
-def area_sentence(record: Record, trace: Trace) -> str:
-    """States the area under each line beside the joules of the record; both numbers are worked out independently."""
-    words = []
-    for area in areas(record, trace):
-        name = text.component_name(area.component)
-        if area.area_j is None:
-            words.append(f"The {name} line has a hole in the inference, so its area cannot be compared.")
-            continue
-        pair = f"The area under the {name} line over the inference is {text.joules(area.area_j, 4)}; the record says {text.joules(area.record_j, 4)}."
-        words.append(pair if area.agrees else f"{pair} These do not agree.")
-    return " ".join(words) or "Each step is the mean power of its stretch of time."
 
 
 def scaling_figure(curves: Sequence[Curve], figure: str, by_threads: bool) -> Figure:
@@ -154,8 +79,8 @@ def scaling_figure(curves: Sequence[Curve], figure: str, by_threads: bool) -> Fi
         "data": data,
         "ends": ends,
         "layout": {
-            "xaxis": {"title": {"text": noun}, "tickvals": ticks, "ticktext": [str(t) for t in ticks], "type": "log" if log_x else "linear", "showgrid": False, "fixedrange": True, "pad": 0.08},
-            "yaxis": {"title": {"text": title}, "rangemode": "tozero", "type": "log" if log_y else "linear", "fixedrange": True},
+            "xaxis": {"tickvals": ticks, "ticktext": [text.count(t, noun[:-1], spell=False) if t == ticks[0] else str(t) for t in ticks], "type": "log" if log_x else "linear", "showgrid": False, "fixedrange": True, "pad": 0.08},
+            "yaxis": {"ticksuffix": f" {title}", "showticksuffix": "last", "rangemode": "tozero", "type": "log" if log_y else "linear", "fixedrange": True},
         },
     }  # fmt: skip
     rows = [
@@ -191,14 +116,14 @@ def rows_figure(rows: Sequence[Row], name: str) -> Figure:
         assert estimate is not None
         half = estimate.half_width
         trace: dict[str, Any] = {
-            "type": "scatter", "mode": "markers", "name": label, "x": [_short(estimate.mean * unit.factor)], "y": [label],
+            "type": "scatter", "mode": "markers", "name": label, "x": [short_figure(estimate.mean * unit.factor)], "y": [label],
             "marker": {"size": 9, "color": component_colour(row.component), "symbol": "circle" if row.source == "measured" else "circle-open"},
             "hovertemplate": "%{x:.4g} " + unit.prefix + "J/token<extra></extra>", "showlegend": False,
         }  # fmt: skip
         if half is not None:
             trace["error_x"] = {
                 "type": "data",
-                "array": [_short(half * unit.factor)],
+                "array": [short_figure(half * unit.factor)],
                 "thickness": 2,
                 "width": 4,
                 "color": component_colour(row.component),
@@ -207,8 +132,13 @@ def rows_figure(rows: Sequence[Row], name: str) -> Figure:
     plot = {
         "data": data,
         "layout": {
-            "xaxis": {"title": {"text": f"{unit.prefix}J/token"}, "rangemode": "tozero", "fixedrange": True},
-            "yaxis": {"automargin": True, "autorange": "reversed", "fixedrange": True, "showgrid": False, "ticks": ""},
+            "xaxis": {
+                "ticksuffix": f" {unit.prefix}J/token",
+                "showticksuffix": "last",
+                "rangemode": "tozero",
+                "fixedrange": True,
+            },
+            "yaxis": _rows_axis(len(chosen)),
         },
     }
     table = Table(
@@ -242,8 +172,8 @@ def phases_figure(rows: Sequence[Row]) -> Figure | None:
     data = [
         {
             "type": "bar", "orientation": "h", "name": name, "y": labels,
-            "x": [_short(mean[name] * unit.factor) if name in mean else None for mean in means],
-            "marker": {"color": phase_colour(name), "pattern": {"shape": "" if row_kind == "measured" else "/", "fgopacity": 0.35}},
+            "x": [short_figure(mean[name] * unit.factor) if name in mean else None for mean in means],
+            "marker": {"color": phase_colour(name), "pattern": {"shape": "" if row_kind == "measured" else "/", "fillmode": "overlay", "fgcolor": "--paper", "fgopacity": 0.55, "size": 7, "solidity": 0.25}},
             "hovertemplate": f"{name}: %{{x:.4g}} {unit.prefix}J<extra></extra>",
         }
         for name in names
@@ -253,8 +183,8 @@ def phases_figure(rows: Sequence[Row]) -> Figure | None:
         "data": data,
         "layout": {
             "barmode": "stack",
-            "xaxis": {"title": {"text": f"{unit.prefix}J, mean over runs"}, "fixedrange": True},
-            "yaxis": {"automargin": True, "autorange": "reversed", "fixedrange": True, "showgrid": False, "ticks": ""},
+            "xaxis": {"ticksuffix": f" {unit.prefix}J", "showticksuffix": "last", "fixedrange": True},
+            "yaxis": _rows_axis(len(chosen)),
             "showlegend": True,
         },
     }
@@ -313,6 +243,11 @@ def _row_labels(rows: Sequence[Row], *, escape: bool = True) -> list[str]:
     return [plot_text(text.shown(label)) if escape else label for label in labels]
 
 
+def _rows_axis(rows: int) -> dict[str, Any]:
+    """The first row on top, and half a row of room at both ends."""
+    return {"range": [rows - 0.5, -0.5], "fixedrange": True, "showgrid": False, "ticks": ""}
+
+
 def _tall(rows: int) -> str:
     return "rows-few" if rows <= 3 else "rows-some" if rows <= 8 else "rows-many"
 
@@ -321,13 +256,13 @@ def _line(i: int, name: str, points: Sequence[tuple[int, Estimate]], factor: flo
     colour = f"--s-{i % SERIES}"
     trace: dict[str, Any] = {
         "type": "scatter", "mode": "lines+markers", "name": name,
-        "x": [x for x, _ in points], "y": [_short(e.mean * factor) for _, e in points],
+        "x": [x for x, _ in points], "y": [short_figure(e.mean * factor) for _, e in points],
         "line": {"color": colour, "width": 2, "dash": DASHES[i % len(DASHES)]},
         "marker": {"color": colour, "size": 9, "symbol": SYMBOLS[i % len(SYMBOLS)]},
         "hovertemplate": "%{y:.4g} with %{x}<extra></extra>",
     }  # fmt: skip
     if any(e.half_width is not None for _, e in points):
-        halves = [_short((e.half_width or 0.0) * factor) for _, e in points]
+        halves = [short_figure((e.half_width or 0.0) * factor) for _, e in points]
         trace["error_y"] = {"type": "data", "array": halves, "thickness": 1.4, "width": 5, "color": colour}
     return trace
 
@@ -351,49 +286,6 @@ def _basis(estimate: Estimate | None) -> str:
     return "one run: no interval" if estimate.basis == "one run" else f"{estimate.runs} runs of one process"
 
 
-def _band_trace(edges_s: Sequence[float], line: TraceLine, colour: str) -> dict[str, Any]:
-    """The least and the most power in each bucket, as one closed outline for each stretch without a hole."""
-    x: list[float | None] = []
-    y: list[float | None] = []
-    start = 0
-    for stop in range(len(line.mean_w) + 1):
-        if stop < len(line.mean_w) and line.min_w[stop] is not None and line.max_w[stop] is not None:
-            continue
-        if stop > start:
-            steps = [edge for i in range(start, stop) for edge in (edges_s[i], edges_s[i + 1])]
-            x += [*steps, *reversed(steps), None]
-            y += [_short(line.max_w[i]) for i in range(start, stop) for _ in range(2)]
-            y += [_short(line.min_w[i]) for i in reversed(range(start, stop)) for _ in range(2)]
-            y.append(None)
-        start = stop + 1
-    return {
-        "type": "scatter", "mode": "lines", "x": x, "y": y, "fill": "toself", "fillcolor": colour,
-        "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False,
-    }  # fmt: skip
-
-
-def _channel_label(name: str, component: str, names: Sequence[str], kinds: Mapping[str, str]) -> str:
-    alone = component and sum(kinds.get(other) == component for other in names) == 1
-    return text.component_name(component) if alone else text.shown(name, 24)
-
-
-def _trace_table(trace: Trace, names: Sequence[str]) -> Table:
-    banded = len(names) <= 3
-    columns: list[str] = ["From, s", "To, s"]
-    for name in names:
-        shown = text.shown(name, 24)
-        columns += [f"{shown} mean, W", "least", "most"] if banded else [f"{shown} mean, W"]
-    rows = []
-    for i in range(len(trace.edges_s) - 1):
-        cells = [f"{trace.edges_s[i]:.3f}", f"{trace.edges_s[i + 1]:.3f}"]
-        for name in names:
-            line = trace.channels[name]
-            values = (line.mean_w[i], line.min_w[i], line.max_w[i]) if banded else (line.mean_w[i],)
-            cells += [text.number(value, 4) for value in values]
-        rows.append(tuple(cells))
-    return Table(tuple(columns), tuple(rows))
-
-
-def _short(value: float | None) -> float | None:
+def short_figure(value: float | None) -> float | None:
     """Five digits: beyond what a chart can show, and half the size of the page."""
     return None if value is None else float(f"{value:.5g}")

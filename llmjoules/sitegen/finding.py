@@ -10,7 +10,7 @@ from msgspec import Struct
 from llmjoules.records.record import Failed, Published, Record
 from llmjoules.records.stats import Estimate
 from llmjoules.sitegen import text
-from llmjoules.sitegen.aggregate import Row, components_of, generated_tokens, primary_rows, telling
+from llmjoules.sitegen.aggregate import PRIMARY, Row, components_of, generated_tokens, primary_rows, telling
 
 UNRANKED = {
     "modelled": "energy is estimated, so nothing is ranked",
@@ -29,11 +29,18 @@ class Section(Struct, frozen=True):
 
 def sections(rows: Iterable[Row]) -> list[Section]:
     """Measured before estimated before simulated before published; ranked only within one comparability class."""
-    by_scope: dict[tuple[bool, int, str], list[Row]] = {}
+    rows = list(rows)
+    main = {row.component for row in primary_rows(rows)}
+    by_scope: dict[tuple[object, ...], list[Row]] = {}
     place = ("measured", "modelled", "simulated")
     for row in rows:
-        by_scope.setdefault((row.published, place.index(row.source), row.component), []).append(row)
+        key = row.published, row.j_per_token is None, place.index(row.source), row.component not in main
+        by_scope.setdefault((*key, _component_place(row.component), row.component), []).append(row)
     return [_section(by_scope[key]) for key in sorted(by_scope)]
+
+
+def _component_place(component: str) -> int:
+    return PRIMARY.index(component) if component in PRIMARY else len(PRIMARY)
 
 
 def _section(rows: list[Row]) -> Section:
@@ -44,7 +51,7 @@ def _section(rows: list[Row]) -> Section:
             f"Published {name} energy", "from papers and other tools, not ranked with runs of ours", tuple(rows), False
         )
     if not any(row.j_per_token is not None for row in rows):
-        return Section(f"No {name} energy".replace("  ", " "), "why is said in each row", tuple(rows), False)
+        return Section(f"No {name} energy".replace("  ", " "), "each row says why", tuple(rows), False)
     heading = text.sentence(f"{text.source_name(first.source)} {name} energy")
     if first.source != "measured":
         return Section(heading, "not ranked", tuple(rows), False)
@@ -263,4 +270,9 @@ def scaling_title(found: Sequence[Curve]) -> str:
     firsts = [min(curve.rows, key=lambda row: row.j_per_token.mean if row.j_per_token else inf) for curve in measured]
     one = sum(row.units == curve.rows[0].units for row, curve in zip(firsts, measured, strict=True))
     fewest = "the fewest " + ("threads" if all(c.rows[0].by_threads for c in measured) else "devices")
-    return f"With {fewest}, {one} of {len(measured)} measured curves have their lowest mean J/token"
+    who_does = (
+        f"All {text.count(len(measured), 'measured curve')}"
+        if one == len(measured)
+        else f"{one} of {len(measured)} measured curves"
+    )
+    return f"{who_does} have their lowest mean J/token with {fewest}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,22 +11,22 @@ import jinja2
 from markupsafe import Markup
 
 import llmjoules
-from llmjoules.records.record import Failed, Published, Record, Run, encode
-from llmjoules.records.stats import Estimate
-from llmjoules.sitegen import bars, figures, finding, runview, text
-from llmjoules.sitegen.aggregate import (
-    FEW_RUNS,
-    Row,
-    components_of,
-    joules_per_token,
-    power_w,
-    primary_rows,
-    rows_of,
-    telling,
-    tokens_per_s,
-)
+from llmjoules.records.record import Failed, Record, Run, encode
+from llmjoules.sitegen import figures, finding, powerfig, runview, text
+from llmjoules.sitegen.aggregate import FEW_RUNS, Row, primary_rows, rows_of, telling
 from llmjoules.sitegen.load import Entry, Loaded
 from llmjoules.sitegen.trace import areas, disagreeing, trace_of
+from llmjoules.sitegen.views import (
+    anchor,
+    basis,
+    group_page,
+    row_badges,
+    row_views,
+    run_badges,
+    run_line,
+    table_view,
+    when,
+)
 
 # The hash is that of an empty style element, which Plotly adds and fills through the style sheet interface.
 CSP = (
@@ -45,12 +45,13 @@ NAV = (
 
 
 class Assets(NamedTuple):
-    """Paths inside the site."""
+    """Paths inside the site; plotly_styles: ids of style elements that must not be added, see charts.js."""
 
     css: str
     theme: str
     charts: str
     plotly: str
+    plotly_styles: str
 
 
 class Page(NamedTuple):
@@ -58,43 +59,6 @@ class Page(NamedTuple):
 
     path: str
     render: Callable[[], str]
-
-
-class RowView(NamedTuple):
-    """A row of figures as a table shows it. setting: the varying settings in words; evidence: where its runs are listed."""
-
-    row: Row
-    model: str
-    model_page: str
-    system: str
-    system_page: str
-    setting: str
-    speed: text.PlusMinus
-    per_token: text.PlusMinus
-    joules: text.PlusMinus
-    power: str
-    gain: str
-    interval: bars.Interval | None
-    runs: str
-    reason: str
-    evidence: str
-    badges: tuple[tuple[str, str, str], ...]
-
-
-class SectionView(NamedTuple):
-    heading: str
-    note: str
-    rows: tuple[RowView, ...]
-
-
-class TableView(NamedTuple):
-    """Rows under headings, with one unit per column and one scale for all intervals."""
-
-    sections: tuple[SectionView, ...]
-    token_unit: str
-    joule_unit: str
-    scale: str
-    units: str
 
 
 class Site:
@@ -142,7 +106,7 @@ class Site:
             "index.html",
             title=finding.home_title(rows),
             lead=self._counts(),
-            table=self.table(finding.sections(rows), rows),
+            table=table_view(finding.sections(rows), rows),
             others=text.listed(others) if others else "",
         )
 
@@ -163,7 +127,7 @@ class Site:
                         "name": "Threads" if by_threads else "Devices",
                         "findings": [finding.curve_finding(curve) for curve in long],
                         "charts": [chart for chart in charts if chart.table.rows],
-                        "table": self.table([finding.Section(c.name, "", c.rows, False) for c in long], [r for c in long for r in c.rows]),
+                        "table": table_view([finding.Section(c.name, "", c.rows, False) for c in long], [r for c in long for r in c.rows]),
                     }
                 )  # fmt: skip
         return self._render("scaling.html", "scaling.html", title=finding.scaling_title(every), groups=groups)
@@ -188,7 +152,7 @@ class Site:
         first = next((e.record for e in entries if isinstance(e.record, Run)), entries[0].record)
         facts = runview.facts_of_model(first) if folder == "models" else runview.facts_of_system(first)
         primary = primary_rows(rows)
-        charts = [figures.rows_figure(rows, finding.short(name))] if any(row.j_per_token for row in rows) else []
+        charts = [figures.rows_figure(primary, finding.short(name))] if any(row.j_per_token for row in primary) else []
         stacked = [row for row in primary if row.component == primary[0].component] if folder == "models" else []
         phases = figures.phases_figure(stacked) if stacked else None
         return self._render(
@@ -198,10 +162,10 @@ class Site:
             name=text.shown(name, 200),
             folder=folder,
             facts=facts,
-            table=self.table(finding.sections(rows), rows),
+            table=table_view(finding.sections(rows), rows),
             charts=[*([phases] if phases is not None else []), *charts],
             settings=[self._setting(row, primary) for row in primary],
-            failed=[self._run_line(entry) for entry in entries if isinstance(entry.record, Failed)],
+            failed=[run_line(entry) for entry in entries if isinstance(entry.record, Failed)],
         )
 
     def _of(self, folder: str, name: str) -> tuple[list[Row], list[Entry]]:
@@ -210,7 +174,7 @@ class Site:
         return rows, [entry for entry in self.loaded.entries if pick(entry) == name]
 
     def _setting(self, row: Row, among: Sequence[Row]) -> dict[str, Any]:
-        lines = [self._run_line(entry) for entry in row.entries]
+        lines = [run_line(entry) for entry in row.entries]
         names = telling(among)
         words = [text.shown(row.system if len({r.system for r in among}) > 1 else "", 40)]
         words += [text.shown(row.model, 40)] if len({r.model for r in among}) > 1 else []
@@ -221,53 +185,18 @@ class Site:
             "anchor": anchor(row),
             "heading": text.shown(heading, 160),
             "lines": lines,
-            "basis": _basis(row.j_per_token or row.tokens_per_s),
-        }
-
-    def _run_line(self, entry: Entry) -> dict[str, Any]:
-        """A run in a list."""
-        record = entry.record
-        component = next(iter(components_of(record)), "")
-        total = record.totals.get(component)
-        per_token = joules_per_token(record, component)
-        unit = text.unit_for([per_token])
-        state = {Run: "", Failed: "failed", Published: "published"}[type(record)]
-        return {
-            "page": f"{entry.page}.html",
-            "model": text.shown(record.model.name),
-            "system": text.shown(record.system.name, 40),
-            "units": text.count(record.system.threads, "thread", spell=False)
-            if record.system.device == "cpu" and record.system.threads
-            else text.count(record.system.devices_used, "device", spell=False)
-            if record.system.devices_used
-            else text.DASH,
-            "when": (record.started_at or text.DASH)[:16].replace("T", " "),
-            "repeat": record.repeat + 1 if isinstance(record, Run | Failed) else text.DASH,
-            "load": text.shown(record.load.id, 14) if isinstance(record, Run | Failed) else text.DASH,
-            "first": isinstance(record, Run | Failed) and record.load.first,
-            "component": text.component_name(component) if component else "",
-            "joules": text.plus_minus(total.joules, total.uncertainty_j)
-            if total is not None
-            else text.PlusMinus(text.DASH, ""),
-            "per_token": text.number(None if per_token is None else per_token * unit.factor),
-            "per_token_unit": f"{unit.prefix}J" if per_token is not None else "",
-            "speed": text.number(tokens_per_s(record)),
-            "power": text.number(power_w(record, component)),
-            "reason": text.shown(total.reason, 120) if total is not None and total.reason else "",
-            "source": "" if total is None or total.joules is None else text.source_name(total.source),
-            "dummy": record.model.weights == "dummy",
-            "state": state,
-            "error": text.shown(record.error.message, 160) if isinstance(record, Failed) else "",
+            "badges": row_badges(row),
+            "basis": basis(row.j_per_token or row.tokens_per_s),
         }
 
     def _runs(self) -> str:
-        lines = [self._run_line(entry) for entry in self.loaded.entries]
+        lines = [run_line(entry) for entry in self.loaded.entries]
         return self._render("runs.html", "runs/index.html", title=text.sentence(self._counts()), lines=lines)
 
     def _run(self, entry: Entry) -> str:
         record = entry.record
         trace, why_no_trace = trace_of(record)
-        power = figures.power_figure(record, trace) if trace is not None else None
+        power = powerfig.power_figure(record, trace) if trace is not None else None
         for area in disagreeing(areas(record, trace)) if trace is not None else ():
             name = text.component_name(area.component)
             self._mismatches.append((entry, f"the area under the {name} trace is not the energy of the record"))
@@ -278,9 +207,9 @@ class Site:
             run_page(entry),
             title=finding.run_title(record),
             record=record,
-            line=self._run_line(entry),
+            line=run_line(entry),
             subtitle=_subtitle(record, rows),
-            badges=_badges(record, rows),
+            badges=run_badges(record, rows),
             model_page=group_page("models", record.model.name),
             system_page=group_page("systems", record.system.name),
             setting=f"{group_page('models', record.model.name)}#{anchor(rows[0])}" if rows else None,
@@ -311,14 +240,14 @@ class Site:
                         (entry, f"{text.component_name(name)}: {text.shown(total.reason or 'no reason given', 200)}")
                     )
         few = [
-            view for view in self._views(primary_rows(self.rows)) if view.row.runs < FEW_RUNS and not view.row.published
+            view for view in row_views(primary_rows(self.rows)) if view.row.runs < FEW_RUNS and not view.row.published
         ]
         return self._render(
             "health.html",
             "health.html",
             title=self._health_title(),
             bad=[(text.shown(line.file, 120), line.line, text.shown(line.why, 240)) for line in self.loaded.bad],
-            failed=[self._run_line(entry) for entry in self.loaded.failed],
+            failed=[run_line(entry) for entry in self.loaded.failed],
             flags=[(flag, [(e.page, finding.run_title(e.record)) for e in flags[flag]]) for flag in sorted(flags)],
             missing=[(e.page, finding.run_title(e.record), why) for e, why in missing],
             mismatches=[(e.page, finding.run_title(e.record), why) for e, why in self._mismatches],
@@ -343,26 +272,6 @@ class Site:
 
     def url(self, path: str) -> str:
         return f"{self.base_url}/{path}".removesuffix("index.html")
-
-    def table(self, sections: Iterable[finding.Section], rows: Sequence[Row]) -> TableView:
-        """The table of figures, in the order of its sections."""
-        token = text.unit_for([row.j_per_token.mean for row in rows if row.j_per_token])
-        joule = text.unit_for([row.joules.mean for row in rows if row.joules])
-        scale = bars.scale_over((row.j_per_token, row.gain) for row in rows)
-        names = telling(rows)
-        views = tuple(
-            SectionView(
-                section.heading, section.note, tuple(_view(row, names, token, joule, scale) for row in section.rows)
-            )
-            for section in sections
-        )
-        kinds = {row.by_threads for row in rows if row.units is not None}
-        units = "Threads" if kinds == {True} else "Devices" if kinds == {False} else "Devices or threads"
-        return TableView(views, token.prefix + "J/token", joule.prefix + "J", scale.label if scale else "", units)
-
-    def _views(self, rows: Sequence[Row]) -> list[RowView]:
-        plain = text.Unit("", 1.0)
-        return [_view(row, telling(rows), plain, plain, None) for row in rows]
 
     def _counts(self) -> str:
         loaded = self.loaded
@@ -421,14 +330,6 @@ def run_page(entry: Entry) -> str:
     return f"runs/{entry.page}.html"
 
 
-def group_page(folder: str, name: str) -> str:
-    return f"{folder}/{text.file_name(name, name)}.html"
-
-
-def anchor(row: Row) -> str:
-    return f"s-{row.key[:8]}"
-
-
 def _model_name(entry: Entry) -> str:
     return entry.record.model.name
 
@@ -437,95 +338,11 @@ def _system_name(entry: Entry) -> str:
     return entry.record.system.name
 
 
-def _view(row: Row, names: Sequence[str], token: text.Unit, joule: text.Unit, scale: bars.Scale | None) -> RowView:
-    settings = [row.settings[name] for name in names if name in row.settings]
-    return RowView(
-        row=row,
-        model=text.shown(row.model),
-        model_page=group_page("models", row.model),
-        system=text.shown(row.system),
-        system_page=group_page("systems", row.system),
-        setting=text.shown(", ".join(settings), 120),
-        speed=_pm(row.tokens_per_s),
-        per_token=_pm(row.j_per_token, token.factor),
-        joules=_pm(row.joules, joule.factor),
-        power=text.number(row.power_w.mean if row.power_w else None),
-        gain=text.percent(row.gain) if row.gain else "",
-        interval=bars.interval(row.j_per_token, row.gain, scale),
-        runs=_runs_words(row),
-        reason=text.shown(row.reason or "", 160),
-        evidence=f"{group_page('models', row.model)}#{anchor(row)}",
-        badges=_row_badges(row),
-    )
-
-
-def _pm(estimate: Estimate | None, factor: float = 1.0) -> text.PlusMinus:
-    if estimate is None:
-        return text.PlusMinus(text.DASH, "")
-    return text.plus_minus(estimate.mean, estimate.half_width, factor)
-
-
-def _runs_words(row: Row) -> str:
-    if row.published:
-        return text.DASH
-    return text.digits(row.runs, 0) + (f" in {text.count(row.loads, 'load', spell=False)}" if row.loads else "")
-
-
-def _basis(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "no figure"
-    if estimate.basis == "one run":
-        return "one run, so there is no interval"
-    over = f"{estimate.loads} loads" if estimate.basis == "loads" else f"{estimate.runs} runs of one process"
-    return f"± is taken over {over}" + (
-        "" if estimate.basis == "loads" else ": what differs from load to load is not in it"
-    )
-
-
-def _row_badges(row: Row) -> tuple[tuple[str, str, str], ...]:
-    """Class, text, and what the badge means."""
-    badges = []
-    if row.component:
-        words = text.component_name(row.component) + (
-            f" · {row.scope}" if row.scope and row.source == "measured" else ""
-        )
-        badges.append(("scope", words, "Which part of the machine, and how its energy was found"))
-    badges += _source_badges(row.source if row.joules is not None else "measured", row.weights, row.published)
-    if not row.published and row.runs < FEW_RUNS:
-        badges.append(("warn", text.count(row.runs, "run", spell=False), f"Fewer than {FEW_RUNS} runs"))
-    if 0 < row.with_energy < row.runs:
-        badges.append(("warn", f"{row.with_energy} with energy", "The other runs have no joules, and say why"))
-    if row.failed:
-        badges.append(("warn", f"{row.failed} failed", "Runs of this setting that did not finish"))
-    return tuple(badges)
-
-
-def _source_badges(source: str, weights: str | None, published: bool) -> list[tuple[str, str, str]]:
-    badges = []
-    if source == "modelled":
-        badges.append(("estimated", "estimated", "A model of the power, not a measurement"))
-    if source == "simulated":
-        badges.append(("simulated", "simulated", "A simulated meter: no device was read"))
-    if weights == "dummy":
-        badges.append(("dummy", "dummy weights", "Random numbers instead of trained weights"))
-    if published:
-        badges.append(("published", "published", "Taken from a paper or another tool"))
-    return badges
-
-
-def _badges(record: Record, rows: Sequence[Row]) -> list[tuple[str, str, str]]:
-    if rows:
-        return [badge for badge in _row_badges(rows[0]) if badge[0] != "warn"]
-    source = next((total.source for total in record.totals.values()), "measured")
-    failed = [("warn", "failed", "This run did not finish")] if isinstance(record, Failed) else []
-    return [*failed, *_source_badges(source, record.model.weights, isinstance(record, Published))]
-
-
 def _subtitle(record: Record, rows: Sequence[Row]) -> str:
     of = f" of {rows[0].runs}" if rows else ""
     words = [f"Run {record.repeat + 1}{of}" if isinstance(record, Run | Failed) else f"From {record.source}"]
     words += [record.model.dtype or "", f"batch {record.workload.batch_size}" if record.workload.batch_size else ""]
-    words += [record.workload.decoding or "", (record.started_at or "")[:16].replace("T", " ")]
+    words += [record.workload.decoding or "", when(record)]
     return " · ".join(text.shown(word, 80) for word in words if word)
 
 
@@ -533,5 +350,5 @@ def _legend(record: Record) -> list[tuple[str, str, str]]:
     """Class, name and length of each band under the trace."""
     return [
         (f"p-{band.name.replace('+', '-')}", band.name.replace("+", " + "), text.seconds(band.end_s - band.start_s))
-        for band in figures.bands(record.phases)
+        for band in powerfig.bands(record.phases)
     ]

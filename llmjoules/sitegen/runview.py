@@ -149,7 +149,7 @@ def _latency_card(record: Record) -> Card:
 
 def phase_table(record: Record) -> PhaseTable:
     """Joules of each component in each phase and part, and bars on one scale for all of them."""
-    components = components_of(record)
+    components = components_of(record) or sorted({c.component for meter in record.meters for c in meter.channels})
     stretches = _stretches(record)
     joules = [[_component_j(record, stretch, name) for name in components] for stretch, _ in stretches]
     unit = text.unit_for([max((j for row in joules for j, _, _ in row if j is not None), default=None)])
@@ -185,12 +185,21 @@ def _component_j(
     record: Record, stretch: Phase | Part, component: str
 ) -> tuple[float | None, float | None, str | None]:
     """Joules, uncertainty and reason. Uncertainties add up, as in totals: the edges of all channels are the same."""
-    wanted = record.totals[component].channels
+    wanted = _channel_ids(record, component)
     found = [energy for energy in stretch.energy if energy.channel in wanted]
     missing = next((energy for energy in found if energy.joules is None), None)
     if missing is not None or not found or len(found) < len(wanted):
         return None, None, (missing.reason if missing is not None else None) or "the record has no figure here"
     return _sum(found), sum(energy.uncertainty_j or 0.0 for energy in found), None
+
+
+def _channel_ids(record: Record, component: str) -> tuple[str, ...]:
+    """Those added up in the total; in a run that failed before there was one, those that it would have added up."""
+    if component in record.totals:
+        return record.totals[component].channels
+    channels = [c for meter in record.meters for c in meter.channels if c.component == component and "@" not in c.id]
+    inside = {inner for channel in channels for inner in channel.contains}
+    return tuple(c.id for c in channels if c.id not in inside and c.extent != "process-share")
 
 
 def _sum(energies: Sequence[Energy]) -> float | None:

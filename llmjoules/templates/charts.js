@@ -1,11 +1,17 @@
 // Draws a chart when it comes into view or gets the focus. Its data and numbers are in the page; Plotly comes on demand.
 (function () {
   "use strict";
-  var source = document.currentScript.dataset.plotly, loading = null, drawn = new Map();
+  var own = document.currentScript.dataset, source = own.plotly, loading = null, drawn = new Map();
 
   function plotly() {
     if (!loading) {
       loading = new Promise(function (resolve, reject) {
+        // Parts of Plotly that draw maps add their style unless an element of its name is there. We draw none.
+        own.styles.split(" ").filter(Boolean).forEach(function (id) {
+          var stand = document.createElement("meta");
+          stand.id = id;
+          document.head.appendChild(stand);
+        });
         var script = document.createElement("script");
         script.src = source;
         script.onload = function () { resolve(window.Plotly); };
@@ -42,7 +48,7 @@
     return Object.assign({
       gridcolor: paint("--line"), linecolor: paint("--line"), zeroline: false, ticks: "outside", ticklen: 4,
       tickcolor: paint("--line"), automargin: true, tickfont: { color: paint("--muted") }
-    }, given, { title: { text: (given.title || {}).text || "", font: { color: paint("--muted"), size: 12 }, standoff: 8 } });
+    }, given);
   }
 
   // Room to the left and right of the first and the last mark.
@@ -56,16 +62,16 @@
   function words(text, fontSize) { return text.length * fontSize * 0.56; }
 
   function layout(figure, box, paint) {
-    var width = box.clientWidth, wide = width >= 560, given = figure.layout, notes = [], shapes = [];
+    var width = box.clientWidth, wide = width >= 420, given = figure.layout, notes = [], shapes = [];
     var longest = Math.max.apply(null, (figure.ends || []).map(function (end) { return words(end.text, 13); }).concat(0));
     var direct = (figure.ends || []).length > 0 && longest < width * 0.34 && wide;
     var result = Object.assign({}, given, {
       width: width, height: box.clientHeight, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: paint("--ink") },
-      margin: { l: 12, r: direct ? longest + 14 : 12, t: figure.bands ? 26 : 12, b: 12 },
+      margin: { l: 12, r: direct ? longest + 14 : 12, t: figure.bands ? 26 : 14, b: 8 },
       hoverlabel: { bgcolor: paint("--paper"), bordercolor: paint("--line"), font: { color: paint("--ink") } },
       showlegend: given.showlegend || ((figure.ends || []).length > 0 && !direct),
-      legend: { orientation: "h", y: -0.22, x: 0, font: { size: 12 } },
+      legend: { orientation: "h", x: 0, y: 1.04, yanchor: "bottom", traceorder: "normal", font: { size: 12 } },
       xaxis: axis(given.xaxis, paint), yaxis: axis(given.yaxis, paint),
       dragmode: figure.bands && wide ? "zoom" : false, hovermode: "closest"
     });
@@ -104,8 +110,8 @@
       var place = Math.max(item.at, last + gap);
       last = place;
       return { x: logX ? Math.log10(item.end.x) : item.end.x, y: item.y, xanchor: "left", yanchor: "middle", showarrow: false,
-        xshift: figure.bands ? 4 : 10, yshift: place - item.at, text: "<b>" + item.end.text + "</b>",
-        font: { size: 13, color: paint(item.end.color) } };
+        xshift: figure.bands ? 4 : 10, yshift: place - item.at, text: item.end.text,
+        font: { size: 13, weight: 700, color: paint(item.end.color) } };
     });
   }
 
@@ -143,6 +149,14 @@
     box.addEventListener("focus", function () { start(box); });
   });
   document.addEventListener("themechange", function () { drawn.forEach(function (_, box) { draw(box); }); });
+
+  // A link to a setting opens its list of runs.
+  function unfold() {
+    var target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (target && target.tagName === "DETAILS") { target.open = true; target.scrollIntoView(); }
+  }
+  addEventListener("hashchange", unfold);
+  unfold();
 
   document.querySelectorAll("[data-copy]").forEach(function (button) {
     var text = document.getElementById(button.dataset.copy).textContent;

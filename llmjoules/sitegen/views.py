@@ -1,0 +1,241 @@
+"""Rows and runs as tables show them: words, rounded figures, badges, and where each links to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from llmjoules.records.record import Failed, Published, Record, Run, System
+from llmjoules.records.stats import Estimate
+from llmjoules.sitegen import bars, finding, text
+from llmjoules.sitegen.aggregate import (
+    FEW_RUNS,
+    Row,
+    components_of,
+    joules_per_token,
+    power_w,
+    telling,
+    tokens_per_s,
+)
+from llmjoules.sitegen.load import Entry
+
+
+class Badge(NamedTuple):
+    """kind: its look; meaning: what it says in a sentence."""
+
+    kind: str
+    words: str
+    meaning: str
+
+
+class RowView(NamedTuple):
+    """A row of figures as a table shows it. setting: what tells it from others; evidence: where its runs are listed."""
+
+    row: Row
+    model: str
+    model_page: str
+    system: str
+    system_page: str
+    units: str
+    setting: str
+    speed: text.PlusMinus
+    per_token: text.PlusMinus
+    joules: text.PlusMinus
+    power: str
+    interval: bars.Interval | None
+    reason: str
+    evidence: str
+    badges: tuple[Badge, ...]
+
+
+class SectionView(NamedTuple):
+    heading: str
+    note: str
+    rows: tuple[RowView, ...]
+
+
+class TableView(NamedTuple):
+    """Rows under headings, with one unit per column and one scale for all intervals."""
+
+    sections: tuple[SectionView, ...]
+    token_unit: str
+    joule_unit: str
+    scale: str
+    units: str
+
+
+class RunLine(NamedTuple):
+    """A record in a list of runs. per_token_unit: empty where there is no figure; state: empty for a finished run."""
+
+    page: str
+    model: str
+    system: str
+    units: str
+    when: str
+    repeat: int | None
+    load: str
+    first: bool
+    component: str
+    joules: text.PlusMinus
+    per_token: str
+    per_token_unit: str
+    speed: str
+    power: str
+    reason: str
+    source: str
+    dummy: bool
+    state: str
+    error: str
+
+
+def table_view(sections: Iterable[finding.Section], rows: Sequence[Row]) -> TableView:
+    """The table of figures, in the order of its sections. What all rows of a section share stands in its heading."""
+    token = text.unit_for([row.j_per_token.mean for row in rows if row.j_per_token])
+    joule = text.unit_for([row.joules.mean for row in rows if row.joules])
+    scale = bars.scale_over((row.j_per_token, row.gain) for row in rows)
+    names = telling(rows)
+    views = []
+    for section in sections:
+        shared = [name for name in names if len({row.settings.get(name) for row in section.rows}) == 1]
+        own = [name for name in names if name not in shared]
+        said = [section.rows[0].settings[name] for name in shared if name in section.rows[0].settings]
+        note = "; ".join(filter(None, (section.note, ", ".join(said))))
+        views.append(
+            SectionView(section.heading, note, tuple(_view(row, own, token, joule, scale) for row in section.rows))
+        )
+    kinds = {row.by_threads for row in rows if row.units is not None}
+    units = "Threads" if kinds == {True} else "Devices" if kinds == {False} else "Devices, threads"
+    return TableView(tuple(views), f"{token.prefix}J/token", f"{joule.prefix}J", scale.label if scale else "", units)
+
+
+def row_views(rows: Sequence[Row]) -> list[RowView]:
+    """Rows outside a table: with everything that tells them apart, in plain units."""
+    plain = text.Unit("", 1.0)
+    return [_view(row, telling(rows), plain, plain, None) for row in rows]
+
+
+def _view(row: Row, names: Sequence[str], token: text.Unit, joule: text.Unit, scale: bars.Scale | None) -> RowView:
+    settings = [row.settings[name] for name in names if name in row.settings]
+    return RowView(
+        row=row,
+        model=text.shown(row.model),
+        model_page=group_page("models", row.model),
+        system=text.shown(row.system, 48),
+        system_page=group_page("systems", row.system),
+        units=finding.units(row),
+        setting=text.shown(", ".join(settings), 120),
+        speed=_pm(row.tokens_per_s),
+        per_token=_pm(row.j_per_token, token.factor),
+        joules=_pm(row.joules, joule.factor),
+        power=text.number(row.power_w.mean if row.power_w else None),
+        interval=bars.interval(row.j_per_token, row.gain, scale),
+        reason=text.shown(row.reason or "", 160),
+        evidence=f"{group_page('models', row.model)}#{anchor(row)}",
+        badges=row_badges(row),
+    )
+
+
+def _pm(estimate: Estimate | None, factor: float = 1.0) -> text.PlusMinus:
+    if estimate is None:
+        return text.PlusMinus(text.DASH, "")
+    return text.plus_minus(estimate.mean, estimate.half_width, factor)
+
+
+def basis(estimate: Estimate | None) -> str:
+    """What the interval of a mean rests on."""
+    if estimate is None:
+        return "no figure"
+    if estimate.basis == "one run":
+        return "one run, so there is no interval"
+    if estimate.basis == "loads":
+        return f"± is taken over {estimate.loads} loads"
+    return f"± is taken over {estimate.runs} runs of one process: what differs from load to load is not in it"
+
+
+def row_badges(row: Row) -> tuple[Badge, ...]:
+    badges = []
+    if row.component:
+        how = f" · {row.scope}" if row.scope and row.source == "measured" else ""
+        meaning = "Which part of the machine, and how its energy was found"
+        badges.append(Badge("scope", text.component_name(row.component) + how, meaning))
+    badges += source_badges(row.source if row.joules is not None else "measured", row.weights, row.published)
+    if not row.published and row.runs < FEW_RUNS:
+        badges.append(Badge("warn", text.count(row.runs, "run", spell=False), "Fewer than five runs"))
+    if 0 < row.with_energy < row.runs:
+        badges.append(Badge("warn", f"{row.with_energy} with energy", "The other runs have no joules, and say why"))
+    if row.failed:
+        badges.append(Badge("warn", f"{row.failed} failed", "Runs of this setting that did not finish"))
+    return tuple(badges)
+
+
+def source_badges(source: str, weights: str | None, published: bool) -> list[Badge]:
+    badges = []
+    if source == "modelled":
+        badges.append(Badge("estimated", "estimated", "A model of the power, not a measurement"))
+    if source == "simulated":
+        badges.append(Badge("simulated", "simulated", "A simulated meter: no device was read"))
+    if weights == "dummy":
+        badges.append(Badge("dummy", "dummy weights", "Random numbers instead of trained weights"))
+    if published:
+        badges.append(Badge("published", "published", "Taken from a paper or another tool"))
+    return badges
+
+
+def run_badges(record: Record, rows: Sequence[Row]) -> list[Badge]:
+    """Of one run: those of its row, less what counts runs."""
+    if rows:
+        return [badge for badge in row_badges(rows[0]) if badge.kind != "warn"]
+    source = next((total.source for total in record.totals.values()), "measured")
+    failed = [Badge("warn", "failed", "This run did not finish")] if isinstance(record, Failed) else []
+    return [*failed, *source_badges(source, record.model.weights, isinstance(record, Published))]
+
+
+def run_line(entry: Entry) -> RunLine:
+    record = entry.record
+    executed = record if isinstance(record, Run | Failed) else None
+    component = next(iter(components_of(record)), "")
+    total = record.totals.get(component)
+    per_token = joules_per_token(record, component)
+    unit = text.unit_for([per_token])
+    return RunLine(
+        page=f"{entry.page}.html",
+        model=text.shown(record.model.name),
+        system=text.shown(record.system.name, 40),
+        units=_units(record.system),
+        when=when(record),
+        repeat=executed.repeat + 1 if executed is not None else None,
+        load=text.shown(executed.load.id, 14) if executed is not None else text.DASH,
+        first=executed is not None and executed.load.first,
+        component=text.component_name(component) if component else "",
+        joules=text.plus_minus(*((total.joules, total.uncertainty_j) if total is not None else (None, None))),
+        per_token=text.number(None if per_token is None else per_token * unit.factor),
+        per_token_unit=f"{unit.prefix}J" if per_token is not None else "",
+        speed=text.number(tokens_per_s(record)),
+        power=text.number(power_w(record, component)),
+        reason=text.shown(total.reason, 120) if total is not None and total.reason else "",
+        source="" if total is None or total.joules is None else text.source_name(total.source),
+        dummy=record.model.weights == "dummy",
+        state={Run: "", Failed: "failed", Published: "published"}[type(record)],
+        error=text.shown(record.error.message, 160) if isinstance(record, Failed) else "",
+    )
+
+
+def when(record: Record) -> str:
+    """The minute of its start, in UTC as records state it."""
+    return text.shown((record.started_at or text.DASH)[:16].replace("T", " "))
+
+
+def _units(system: System) -> str:
+    if system.device == "cpu" and system.threads:
+        return text.count(system.threads, "thread", spell=False)
+    return text.count(system.devices_used, "device", spell=False) if system.devices_used else text.DASH
+
+
+def group_page(folder: str, name: str) -> str:
+    """The page of a model or system."""
+    return f"{folder}/{text.file_name(name, name)}.html"
+
+
+def anchor(row: Row) -> str:
+    """Where the runs of a row are listed on its model's page."""
+    return f"s-{row.key[:8]}"
