@@ -109,7 +109,7 @@ def gain_of(channels: Sequence[Channel]) -> float | None:
 
 
 def scope_of(channels: Sequence[Channel]) -> str:
-    """How the joules came about and of what, if that is not simply the device: `counter`, `interval records, module`."""
+    """How the joules came about, and of what if not simply the device: `counter`, `interval records, module`."""
     kinds = sorted({KINDS[channel.kind] for channel in channels})
     extents = sorted({channel.extent.replace("-", " ") for channel in channels if channel.extent != "device"})
     return ", ".join([*kinds, *extents])

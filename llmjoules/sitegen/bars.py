@@ -36,7 +36,7 @@ class Scale(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """Pixels. dot: the mean; low and high: its 95 % interval; gain_low and gain_high: what the channel may be off by."""
+    """Pixels. dot: the mean; low, high: its 95 % interval; gain_low, gain_high: what the channel may be off by."""
 
     dot: float
     low: float | None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from importlib.resources import files
@@ -25,12 +24,12 @@ if TYPE_CHECKING:
 
 INSTALL = "Install what draws pages: pip install 'llmjoules[site]'"
 DEFAULT_TITLE = "llmjoules"
-# The map libraries inside Plotly add a style element unless one with this id is there; the policy of our pages forbids it.
+# The map libraries inside Plotly add a style element, which our pages forbid, unless something has its id already.
 STYLE_IDS = re.compile(rb'getElementById\("([0-9a-f]{64})"\)')
 
 
 class SiteReport(Struct, frozen=True):
-    """What was built. index: the page to open; runs: finished ones; bad: the lines that were skipped; pages: HTML files."""
+    """What was built. index: the page to open; runs: finished ones; bad: the skipped lines; pages: HTML files."""
 
     out: Path
     index: Path
@@ -107,15 +106,18 @@ def _write_assets(staged: Path, script: Path) -> Assets:
 
     (staged / "assets").mkdir(parents=True)
     templates = files("llmjoules") / "templates"
-    names = []
-    for name in ("site.css", "theme.js", "charts.js"):
-        content = (templates / name).read_bytes()
-        names.append(_asset_name(name, content))
-        (staged / names[-1]).write_bytes(content)
-    plotly = script.read_bytes()
-    names.append(_asset_name("plotly.min.js", plotly))
-    shutil.copyfile(script, staged / names[-1])
-    return Assets(*names, " ".join(sorted({found.decode() for found in STYLE_IDS.findall(plotly)})))
+    contents = {name: (templates / name).read_bytes() for name in ("site.css", "theme.js", "charts.js")}
+    contents["plotly.min.js"] = script.read_bytes()
+    paths = {name: _asset_name(name, content) for name, content in contents.items()}
+    for name, path in paths.items():
+        (staged / path).write_bytes(contents[name])
+    return Assets(
+        css=paths["site.css"],
+        theme=paths["theme.js"],
+        charts=paths["charts.js"],
+        plotly=paths["plotly.min.js"],
+        plotly_styles=" ".join(sorted({found.decode() for found in STYLE_IDS.findall(contents["plotly.min.js"])})),
+    )
 
 
 def _asset_name(name: str, content: bytes) -> str:

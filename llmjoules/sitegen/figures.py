@@ -18,6 +18,8 @@ from llmjoules.sitegen.finding import Curve, short, units
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "star", "x")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+# Over the bars of joules that were not measured.
+HATCH = {"fillmode": "overlay", "fgcolor": "--paper", "fgopacity": 0.55, "size": 7, "solidity": 0.25}
 SERIES = 6  # colours --s-0 … --s-5
 PHASES = (
     "idle", "import", "tokenizer", "model", "pipeline", "model+pipeline", "warm-up",
@@ -79,8 +81,14 @@ def scaling_figure(curves: Sequence[Curve], figure: str, by_threads: bool) -> Fi
         "data": data,
         "ends": ends,
         "layout": {
-            "xaxis": {"tickvals": ticks, "ticktext": [text.count(t, noun[:-1], spell=False) if t == ticks[0] else str(t) for t in ticks], "type": "log" if log_x else "linear", "showgrid": False, "fixedrange": True, "pad": 0.08},
-            "yaxis": {"ticksuffix": f" {title}", "showticksuffix": "last", "rangemode": "tozero", "type": "log" if log_y else "linear", "fixedrange": True},
+            "xaxis": {
+                "tickvals": ticks, "ticktext": [text.count(ticks[0], noun[:-1], spell=False), *map(str, ticks[1:])] if ticks else [],
+                "type": "log" if log_x else "linear", "showgrid": False, "fixedrange": True, "pad": 0.08,
+            },
+            "yaxis": {
+                "ticksuffix": f" {title}", "showticksuffix": "last", "rangemode": "tozero",
+                "type": "log" if log_y else "linear", "fixedrange": True,
+            },
         },
     }  # fmt: skip
     rows = [
@@ -114,10 +122,11 @@ def rows_figure(rows: Sequence[Row], name: str) -> Figure:
     for row, label in zip(chosen, labels, strict=True):
         estimate = row.j_per_token
         assert estimate is not None
-        half = estimate.half_width
+        half, colour = estimate.half_width, component_colour(row.component)
         trace: dict[str, Any] = {
-            "type": "scatter", "mode": "markers", "name": label, "x": [short_figure(estimate.mean * unit.factor)], "y": [label],
-            "marker": {"size": 9, "color": component_colour(row.component), "symbol": "circle" if row.source == "measured" else "circle-open"},
+            "type": "scatter", "mode": "markers", "name": label,
+            "x": [short_figure(estimate.mean * unit.factor)], "y": [label],
+            "marker": {"size": 9, "color": colour, "symbol": "circle" if row.source == "measured" else "circle-open"},
             "hovertemplate": "%{x:.4g} " + unit.prefix + "J/token<extra></extra>", "showlegend": False,
         }  # fmt: skip
         if half is not None:
@@ -169,15 +178,15 @@ def phases_figure(rows: Sequence[Row]) -> Figure | None:
         return None
     unit = text.unit_for([value for mean in means for value in mean.values()])
     labels = _row_labels(chosen)
+    kind = max((row.source for row in chosen), key=("measured", "modelled", "simulated").index)
     data = [
         {
             "type": "bar", "orientation": "h", "name": name, "y": labels,
             "x": [short_figure(mean[name] * unit.factor) if name in mean else None for mean in means],
-            "marker": {"color": phase_colour(name), "pattern": {"shape": "" if row_kind == "measured" else "/", "fillmode": "overlay", "fgcolor": "--paper", "fgopacity": 0.55, "size": 7, "solidity": 0.25}},
+            "marker": {"color": phase_colour(name), "pattern": {**HATCH, "shape": "" if kind == "measured" else "/"}},
             "hovertemplate": f"{name}: %{{x:.4g}} {unit.prefix}J<extra></extra>",
         }
         for name in names
-        for row_kind in [max((row.source for row in chosen), key=("measured", "modelled", "simulated").index)]
     ]  # fmt: skip
     plot = {
         "data": data,
@@ -199,16 +208,15 @@ def phases_figure(rows: Sequence[Row]) -> Figure | None:
         ),
     )
     component = text.component_name(chosen[0].component)
-    kind = text.source_name(max((row.source for row in chosen), key=("measured", "modelled", "simulated").index))
     caption = (
-        f"{text.sentence(kind)} {component} energy of each phase, the mean over the runs that have it, in {unit.prefix}J. "
-        "Loading happens once per process; idle is left out."
+        f"{text.sentence(text.source_name(kind))} {component} energy of each phase in {unit.prefix}J, "
+        "the mean over the runs that have it. Loading happens once per process; idle is left out."
     )
     return Figure("phases", "Where the energy goes", caption, plot, table, _tall(len(chosen)))
 
 
 def phase_means(row: Row) -> dict[str, float]:
-    """Mean joules per phase or part, without idle, over the runs in which all channels of the component have a figure."""
+    """Mean joules per phase or part, without idle, over the runs in which all channels of the component have them."""
     sums: dict[str, list[float]] = {}
     for entry in row.entries:
         total = entry.record.totals.get(row.component)

@@ -112,10 +112,12 @@ def _measured_title(rows: list[Row]) -> str:
         return _ranked_title(max(ranked, key=lambda section: len(section.rows)).rows)
     if len(rows) == 1:
         row = rows[0]
-        return f"{short(row.model)} on {short(row.system)}: {per_token([row])} of {text.component_name(row.component)} energy"
+        name = text.component_name(row.component)
+        return f"{short(row.model)} on {short(row.system)}: {per_token([row])} of {name} energy"
     largest = max(sections(rows), key=lambda section: len(section.rows)).rows
     name = text.component_name(largest[0].component)
-    return f"{text.sentence(scope_counts(largest))}: {per_token(largest)} of {name} energy, not ranked because the work differs"
+    start = text.sentence(scope_counts(largest))
+    return f"{start}: {per_token(largest)} of {name} energy, not ranked because the work differs"
 
 
 def _ranked_title(rows: Sequence[Row]) -> str:
@@ -124,8 +126,10 @@ def _ranked_title(rows: Sequence[Row]) -> str:
     name = text.component_name(best.component)
     tied = [row for row in rows[1:] if row.j_per_token and not apart(best.j_per_token, row.j_per_token)]
     if tied:
-        return f"{who(best, rows)} has the lowest mean at {per_token([best])} of {name} energy, but {len(tied)} of {len(rows) - 1} others cannot be told from it"
-    return f"{who(best, rows)} takes the least {name} energy, {per_token([best])}; the next takes {_times(rows[1], best)} as much"
+        start = f"{who(best, rows)} has the lowest mean, {per_token([best])} of {name} energy"
+        return f"{start}, but {len(tied)} of {len(rows) - 1} others cannot be told from it"
+    start = f"{who(best, rows)} takes the least {name} energy, {per_token([best])}"
+    return f"{start}; next is {who(rows[1], rows)} at {_times(rows[1], best)} as much"
 
 
 def _times(row: Row, best: Row) -> str:
@@ -191,7 +195,7 @@ def run_title(record: Record) -> str:
         where += f", {text.count(system.devices_used, 'device', spell=False)}"
     if isinstance(record, Failed):
         phase = record.error.phase
-        return f"{where}: failed" + (f" in {text.shown(phase, 30)}" if phase else "")
+        return f"{where}: failed" + (f" in phase {text.shown(phase, 30)}" if phase else "")
     component = next(iter(components_of(record)), None)
     total = record.totals.get(component or "")
     tokens = generated_tokens(record)
@@ -199,7 +203,8 @@ def run_title(record: Record) -> str:
     if component is None or total is None or total.joules is None:
         return f"{where}: no energy{for_tokens}"
     published = " (published)" if isinstance(record, Published) else ""
-    return f"{where}: {text.joules(total.joules)} of {text.component_name(component)} energy{for_tokens}{label(total.source)}{published}"
+    energy = f"{text.joules(total.joules)} of {text.component_name(component)} energy"
+    return f"{where}: {energy}{for_tokens}{label(total.source)}{published}"
 
 
 class Curve(Struct, frozen=True):

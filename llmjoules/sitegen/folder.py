@@ -14,7 +14,7 @@ MARKER = ".llmjoules-site"
 
 
 def checked(out: Path) -> tuple[Path, set[str]]:
-    """The real folder to write to, and which files in it are ours. Raises LlmjoulesError where nothing may be written."""
+    """The real folder to write to, and which files in it are ours. Raises LlmjoulesError where we may not write."""
     try:
         real = out.resolve()
         exists, is_folder = os.path.lexists(out), real.is_dir()

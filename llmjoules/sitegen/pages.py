@@ -127,7 +127,10 @@ class Site:
                         "name": "Threads" if by_threads else "Devices",
                         "findings": [finding.curve_finding(curve) for curve in long],
                         "charts": [chart for chart in charts if chart.table.rows],
-                        "table": table_view([finding.Section(c.name, "", c.rows, False) for c in long], [r for c in long for r in c.rows]),
+                        "table": table_view(
+                            [finding.Section(curve.name, "", curve.rows, False) for curve in long],
+                            [row for curve in long for row in curve.rows],
+                        ),
                     }
                 )  # fmt: skip
         return self._render("scaling.html", "scaling.html", title=finding.scaling_title(every), groups=groups)
@@ -160,6 +163,7 @@ class Site:
             group_page(folder, name),
             title=finding.group_title(name, rows),
             name=text.shown(name, 200),
+            lead=_group_lead(folder, rows, entries),
             folder=folder,
             facts=facts,
             table=table_view(finding.sections(rows), rows),
@@ -320,6 +324,15 @@ def _data(value: Any) -> Markup:
     """JSON for a data block: no character that could end the block or begin a tag, and no NaN."""
     dumped = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return Markup(dumped.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _group_lead(folder: str, rows: Sequence[Row], entries: Sequence[Entry]) -> str:
+    other = {entry.record.system.name if folder == "models" else entry.record.model.name for entry in entries}
+    said = [text.count(len({row.key for row in rows}), "setting", spell=False)]
+    said += [text.count(len(other), "system" if folder == "models" else "model", spell=False)]
+    said += [text.count(sum(isinstance(entry.record, Run) for entry in entries), "run", spell=False)]
+    failed = sum(isinstance(entry.record, Failed) for entry in entries)
+    return ", ".join([*said, *([f"{failed} failed"] if failed else [])])
 
 
 def _json(record: Record) -> str:

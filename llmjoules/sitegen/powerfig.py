@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 from llmjoules.records.record import Phase, Record, Trace, TraceLine
 from llmjoules.sitegen import text
 from llmjoules.sitegen.aggregate import components_of
-from llmjoules.sitegen.figures import DASHES, Figure, Table, component_colour, phase_colour, plot_text, short_figure
+from llmjoules.sitegen.figures import Figure, Table, component_colour, phase_colour, plot_text, short_figure
 from llmjoules.sitegen.trace import areas
+
+BANDS_UP_TO = 4  # lines; more of these bands would cover each other
 
 
 class Band(NamedTuple):
@@ -37,25 +39,20 @@ def power_figure(record: Record, trace: Trace) -> Figure:
         trace.channels, key=lambda name: (order.index(c) if (c := kinds.get(name, "")) in order else 99, name)
     )
     data: list[dict[str, Any]] = []
-    ends: list[dict[str, Any]] = []
-    for i, name in enumerate(names):
-        component = kinds.get(name, "")
+    for name in names:
+        colour = component_colour(kinds.get(name, ""))
         line = trace.channels[name]
-        label = plot_text(_channel_label(name, component, names, kinds))
-        colour = component_colour(component)
-        if len(names) <= 4:
+        if len(names) <= BANDS_UP_TO:
             data.append(_band_trace(trace.edges_s, line, f"{colour} 0.18"))
         data.append(
             {
-                "type": "scatter", "mode": "lines", "name": label, "x": list(trace.edges_s),
+                "type": "scatter", "mode": "lines", "name": plot_text(text.shown(name, 24)), "x": list(trace.edges_s),
                 "y": [*map(short_figure, line.mean_w), short_figure(line.mean_w[-1])],
-                "line": {"shape": "hv", "width": 1.6, "color": colour, "dash": DASHES[i % len(DASHES)] if len(names) > 1 and i else "solid"},
+                "line": {"shape": "hv", "width": 1.6, "color": colour},
                 "hovertemplate": "%{y:.4g} W at %{x:.3f} s<extra></extra>", "connectgaps": False,
             }
         )  # fmt: skip
-        last = next((value for value in reversed(line.mean_w) if value is not None), None)
-        if last is not None and 1 < len(names) <= 4:
-            ends.append({"x": trace.edges_s[-1], "y": short_figure(last), "text": label, "color": colour})
+    ends = _end_labels(trace, names, kinds) if len(names) > 1 else []
     stretches = bands(record.phases)
     plot = {
         "data": data,
@@ -65,7 +62,10 @@ def power_figure(record: Record, trace: Trace) -> Figure:
             for b in stretches
         ],
         "layout": {
-            "xaxis": {"ticksuffix": " s", "showticksuffix": "first", "range": [trace.edges_s[0], trace.edges_s[-1]], "showgrid": False},
+            "xaxis": {
+                "ticksuffix": " s", "showticksuffix": "first", "showgrid": False,
+                "range": [trace.edges_s[0], trace.edges_s[-1]],
+            },
             "yaxis": {"ticksuffix": " W", "showticksuffix": "last", "rangemode": "tozero", "fixedrange": True},
         },
     }  # fmt: skip
@@ -80,11 +80,10 @@ def area_sentence(record: Record, trace: Trace) -> str:
         name = text.component_name(area.component)
         lines = f"the {name} line" if channels < 2 else f"the {channels} {name} lines together"
         if area.area_j is None:
-            words.append(
-                f"{text.sentence(lines)} cannot be compared with the record: no power is known in a part of the inference."
-            )
+            words.append(f"In a part of the inference no power is known: {lines} cannot be compared with the record.")
             continue
-        pair = f"The area under {lines} over the inference is {text.joules(area.area_j, 4)}; the record says {text.joules(area.record_j, 4)}."
+        drawn, recorded = text.joules(area.area_j, 4), text.joules(area.record_j, 4)
+        pair = f"The area under {lines} over the inference is {drawn}; the record says {recorded}."
         words.append(pair if area.agrees else f"{pair} These do not agree.")
     return " ".join(words) or "Each step is the mean power of its stretch of time."
 
@@ -110,9 +109,20 @@ def _band_trace(edges_s: Sequence[float], line: TraceLine, colour: str) -> dict[
     }  # fmt: skip
 
 
-def _channel_label(name: str, component: str, names: Sequence[str], kinds: Mapping[str, str]) -> str:
-    alone = component and sum(kinds.get(other) == component for other in names) == 1
-    return text.component_name(component) if alone else text.shown(name, 24)
+def _end_labels(trace: Trace, names: Sequence[str], kinds: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A name at the end of the lines of each component, since colour alone must not tell them apart."""
+    labels = []
+    for component in dict.fromkeys(kinds.get(name, "") for name in names):
+        own = [name for name in names if kinds.get(name, "") == component]
+        last = [value for name in own for value in trace.channels[name].mean_w[-8:] if value is not None]
+        if last:
+            word = text.component_name(component) if component else text.shown(own[0], 16)
+            label = word if len(own) == 1 else f"{word} × {len(own)}"
+            y = short_figure(sum(last) / len(last))
+            labels.append(
+                {"x": trace.edges_s[-1], "y": y, "text": plot_text(label), "color": component_colour(component)}
+            )
+    return labels
 
 
 def _trace_table(trace: Trace, names: Sequence[str]) -> Table:

@@ -106,9 +106,10 @@ def _energy_cards(record: Record, component: str, row: Row | None) -> list[Card]
     per_token = joules_per_token(record, component)
     token_unit = text.unit_for([per_token])
     value = text.number(None if per_token is None else per_token * token_unit.factor)
+    all_runs = _all_runs(row, row.j_per_token if row else None, token_unit.factor)
     return [
         Card(f"{name} energy, inference", shown.mean, f"{unit.prefix}J", shown.half, notes),
-        Card(f"{name} energy per output token", value, f"{token_unit.prefix}J/token", "", _all_runs(row, row.j_per_token if row else None, token_unit.factor)),
+        Card(f"{name} energy per output token", value, f"{token_unit.prefix}J/token", "", all_runs),
     ]  # fmt: skip
 
 
@@ -236,7 +237,7 @@ def evidence(record: Record, file: str, line: int) -> list[Fact]:
         scope = scope_of(channels_of(record, component))
         words = filter(None, (text.source_name(total.source), scope, f"channels {channels}"))
         facts.append(Fact(text.component_name(component), text.shown("; ".join(words), 240)))
-        facts.append(Fact("Uncertainty", _uncertainty(record, component)))
+        facts.append(Fact(f"{text.component_name(component)} error", _uncertainty(record, component)))
     facts.append(Fact("Sum check", sum_check(record)))
     facts.append(Fact("Devices", _devices(record)))
     facts += [Fact("Device map", text.shown(_device_map(record), 300))] if record.system.device_map else []
@@ -314,13 +315,18 @@ def facts_of_system(record: Record) -> list[Fact]:
 
 def facts_of_work(record: Record) -> list[Fact]:
     work, tokens = record.workload, record.tokens
+    stops = {
+        "new-tokens": "after exactly the tokens asked for",
+        "end-of-sequence": "at the end of sequence",
+        None: None,
+    }
     pairs = (
         ("Prompt", text.count(work.prompt_tokens, "token", spell=False) if work.prompt_tokens is not None else None),
         ("Asked for", text.count(work.new_tokens, "new token", spell=False) if work.new_tokens is not None else None),
-        ("Generated", f"{tokens.generated} tokens, {tokens.useful} of them up to the end of sequence" if tokens else None),
+        ("Generated", f"{tokens.generated} tokens, {tokens.useful} up to the end of sequence" if tokens else None),
         ("Batch", str(work.batch_size) if work.batch_size is not None else None),
         ("Decoding", work.decoding),
-        ("Stops", {"new-tokens": "after exactly the tokens asked for", "end-of-sequence": "at the end of sequence", None: None}[work.stop]),
+        ("Stops", stops[work.stop]),
         ("Prompt hash", work.prompt_sha256[:16] if work.prompt_sha256 else None),
     )  # fmt: skip
     return _facts(pairs)

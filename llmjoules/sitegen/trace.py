@@ -16,7 +16,7 @@ AGREE = 0.001  # as fraction of the joules; rounding of the trace to five digits
 
 
 class Area(Struct, frozen=True):
-    """Joules of the inference of one component: under the drawn line, and in the record. None where there is no line."""
+    """Joules of the inference of one component: under the drawn line, None where it has a hole, and in the record."""
 
     component: str
     area_j: float | None

@@ -94,6 +94,8 @@ def table_view(sections: Iterable[finding.Section], rows: Sequence[Row]) -> Tabl
     joule = text.unit_for([row.joules.mean for row in rows if row.joules])
     scale = bars.scale_over((row.j_per_token, row.gain) for row in rows)
     names = telling(rows)
+    models = {row.model for row in rows}
+    brief = len({finding.short(model) for model in models}) == len(models)
     views = []
     for section in sections:
         shared = [name for name in names if len({row.settings.get(name) for row in section.rows}) == 1]
@@ -101,7 +103,9 @@ def table_view(sections: Iterable[finding.Section], rows: Sequence[Row]) -> Tabl
         said = [section.rows[0].settings[name] for name in shared if name in section.rows[0].settings]
         note = "; ".join(filter(None, (section.note, ", ".join(said))))
         views.append(
-            SectionView(section.heading, note, tuple(_view(row, own, token, joule, scale) for row in section.rows))
+            SectionView(
+                section.heading, note, tuple(_view(row, own, token, joule, scale, brief) for row in section.rows)
+            )
         )
     kinds = {row.by_threads for row in rows if row.units is not None}
     units = "Threads" if kinds == {True} else "Devices" if kinds == {False} else "Devices, threads"
@@ -114,11 +118,14 @@ def row_views(rows: Sequence[Row]) -> list[RowView]:
     return [_view(row, telling(rows), plain, plain, None) for row in rows]
 
 
-def _view(row: Row, names: Sequence[str], token: text.Unit, joule: text.Unit, scale: bars.Scale | None) -> RowView:
+def _view(
+    row: Row, names: Sequence[str], token: text.Unit, joule: text.Unit, scale: bars.Scale | None, brief: bool = False
+) -> RowView:
+    """brief: models are told apart without the name of their owner."""
     settings = [row.settings[name] for name in names if name in row.settings]
     return RowView(
         row=row,
-        model=text.shown(row.model),
+        model=finding.short(row.model) if brief else text.shown(row.model),
         model_page=group_page("models", row.model),
         system=text.shown(row.system, 48),
         system_page=group_page("systems", row.system),
