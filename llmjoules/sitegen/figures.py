@@ -75,6 +75,7 @@ def scaling_figure(curves: Sequence[Curve], figure: str, by_threads: bool) -> Fi
         data.append(trace)
         ends.append({"x": trace["x"][-1], "y": trace["y"][-1], "text": trace["name"], "color": f"--s-{i % SERIES}"})
     ticks = sorted({row.units or 0 for curve in curves for row in curve.rows})
+    names = [text.count(ticks[0], noun[:-1], spell=False), *map(str, ticks[1:])] if ticks else []
     log_x = bool(ticks) and ticks[0] > 0 and ticks[-1] >= 4 * ticks[0]
     log_y = bool(means) and min(means) > 0 and max(means) > 20 * min(means)
     plot = {
@@ -82,7 +83,7 @@ def scaling_figure(curves: Sequence[Curve], figure: str, by_threads: bool) -> Fi
         "ends": ends,
         "layout": {
             "xaxis": {
-                "tickvals": ticks, "ticktext": [text.count(ticks[0], noun[:-1], spell=False), *map(str, ticks[1:])] if ticks else [],
+                "tickvals": ticks, "ticktext": names,
                 "type": "log" if log_x else "linear", "showgrid": False, "fixedrange": True, "pad": 0.08,
             },
             "yaxis": {

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
 
-import llmjoules
 from llmjoules.records.record import Failed, Record, Run, encode
 from llmjoules.sitegen import figures, finding, powerfig, runview, text
 from llmjoules.sitegen.aggregate import FEW_RUNS, Row, primary_rows, rows_of, telling
@@ -298,7 +298,7 @@ class Site:
             csp=CSP,
             assets=self.assets,
             canonical=self.url(path) if self.base_url is not None else None,
-            version=llmjoules.__version__,
+            version=_version(),
             records=len(self.loaded.entries),
             skipped=len(self.loaded.bad),
         )
@@ -333,6 +333,13 @@ def _group_lead(folder: str, rows: Sequence[Row], entries: Sequence[Entry]) -> s
     said += [text.count(sum(isinstance(entry.record, Run) for entry in entries), "run", spell=False)]
     failed = sum(isinstance(entry.record, Failed) for entry in entries)
     return ", ".join([*said, *([f"{failed} failed"] if failed else [])])
+
+
+def _version() -> str:
+    try:
+        return version("llmjoules")
+    except PackageNotFoundError:
+        return "from source"
 
 
 def _json(record: Record) -> str:
