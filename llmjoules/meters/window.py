@@ -18,8 +18,10 @@ from llmjoules.records.record import Channel, TraceLine
 Z_95 = 1.96
 # A fall of a wrapping counter that implies more than this is a restart, not a wrap: no package or board draws it.
 PLAUSIBLE_W = 20_000.0
-# The slope beside an edge is taken over at least this many times the timing error of its ends: it is good to 10 %.
-SLOPE_BASE = 10.0
+# The slope beside an edge is taken over at least this many times the timing error of its ends: good to a sixth at worst
+# and to 7 % mostly, since these are half-widths. More would reach over several ticks of a counter that is renewed every
+# 100 ms and read every 10 ms, and so beyond the end of a short phase.
+SLOPE_BASE = 6.0
 # But it looks no further than this many knots, so that dropping older ones never changes a later window.
 SLOPE_KNOTS = 10
 # Interval records that leave out more than this part of a record's length have a hole between them.
@@ -100,7 +102,7 @@ class Curve:
 
     def forget(self, before_s: float) -> None:
         """Drop knots that no window starting at `before_s` or later needs; those that its slope may use stay."""
-        keep = max(0, bisect_right(self.t, before_s) - 1 - SLOPE_KNOTS)
+        keep = max(0, bisect_right(self.t, before_s) - 1 - 2 * SLOPE_KNOTS)
         for column in self._columns():
             del column[:keep]
 
@@ -198,20 +200,35 @@ class TotalCurve(Curve):
         return _Point(best, min(sqrt(spread**2 + timing**2 + slopes**2), high - low + timing))
 
     def _slope(self, i: int, step: int) -> _Slope | None:
-        """Mean power beside knot i, backwards or forwards, over the shortest base that makes it good to 10 %.
+        """Mean power beside knot i, backwards or forwards, over the shortest base that makes it good (SLOPE_BASE).
 
-        Over a shorter one where there are no more knots near; None where there is none at all.
+        Over a shorter one where there are no more knots near; None where there is none at all. By how much the power of
+        an equal base behind it differs is part of its error: power that changes there may well have changed here.
         """
-        slope = None
-        for j in range(i + step, i + step * (SLOPE_KNOTS + 1), step):
-            if not 0 <= j < len(self.t) or self.bad[j + 1 if step < 0 else j] is not None:
+        j = self._base(i, step)
+        if j == i:
+            return None
+        power_w, timing_w = self._power_between(i, j)
+        k = self._base(j, step)
+        change_w = abs(self._power_between(j, k)[0] - power_w) if k != j else 0.0
+        return _Slope(power_w, sqrt(timing_w**2 + change_w**2))
+
+    def _base(self, i: int, step: int) -> int:
+        """The knot up to which a slope beside knot i is taken; i itself where there is none."""
+        j = i
+        while abs(j - i) < SLOPE_KNOTS and 0 <= j + step < len(self.t):
+            if self.bad[j if step < 0 else j + 1] is not None:
                 break
-            base_s, timing_s = abs(self.t[j] - self.t[i]), self.dt[i] + self.dt[j]
-            power_w = abs(self.e[j] - self.e[i]) / base_s
-            slope = _Slope(power_w, power_w * timing_s / base_s)
-            if base_s >= SLOPE_BASE * timing_s:
+            j += step
+            if abs(self.t[j] - self.t[i]) >= SLOPE_BASE * (self.dt[i] + self.dt[j]):
                 break
-        return slope
+        return j
+
+    def _power_between(self, i: int, j: int) -> tuple[float, float]:
+        """Mean power between two knots, and what the timing error of both makes of it."""
+        base_s = abs(self.t[j] - self.t[i])
+        power_w = abs(self.e[j] - self.e[i]) / base_s
+        return power_w, power_w * (self.dt[i] + self.dt[j]) / base_s
 
     def _powers_w(self, start_s: float, end_s: float) -> list[float]:
         first, last = self._interval(start_s), self._interval(end_s)

@@ -75,13 +75,14 @@ def polled(
     every_s: float,
     until_s: float,
     rng: random.Random,
+    from_s: float = 0.0,
     latency_s: float = 0.0002,
     jitter: float = 0.2,
 ) -> CounterCurve | PowerCurve:
     """A counter or gauge that is renewed every period_s, as a thread sees it that is late by up to jitter·every_s."""
     curve = CounterCurve(device) if device.unit == "J" else PowerCurve(device)
     tick_s = device.period_s
-    at_s = 0.1 * rng.random()
+    at_s = from_s + 0.1 * rng.random()
     offset_s = tick_s * rng.random()
     while at_s < until_s:
         seen_s = at_s + latency_s * (rng.random() - 0.5)
