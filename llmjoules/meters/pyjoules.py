@@ -60,7 +60,7 @@ class PyJoules(Meter):
         self._left_out = {}
         self._domains = [*self._gpus(nvidia_device), *self._rapl(rapl_device)]
         if not self._domains:
-            fix = "Mend one of these; see also what the meters nvml and rapl say."
+            fix = "What to do is told by the meters nvml and rapl: llmjoules meters"
             raise Unavailable("pyJoules can read nothing here.", f"{nvidia.sentence(self._left_out)}.", fix)
         return [domain.channel for domain in self._domains]
 
@@ -186,7 +186,7 @@ def _rapl_channel(name: str, device: Any) -> Channel:
 
 
 def _one_sentence(error: Unavailable) -> str:
-    return " ".join(filter(None, (error.what, error.why, error.fix))).rstrip(".")
+    return " ".join(filter(None, (error.what, error.why))).rstrip(".")
 
 
 @hookimpl
