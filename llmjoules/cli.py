@@ -238,18 +238,20 @@ def _meters(arguments: argparse.Namespace) -> int:
 
 
 def _build_site(arguments: argparse.Namespace) -> int:
-    from llmjoules.console import stdout
+    from llmjoules.console import building, stdout
     from llmjoules.sitegen.build import build_site
 
-    report = build_site(
-        arguments.results,
-        arguments.out,
-        base_url=arguments.base_url,
-        title=arguments.title,
-        strict=arguments.strict,
-        plotly_js=arguments.plotly_js,
-        on_bad=lambda bad: print(f"Skipped {bad}", file=sys.stderr),
-    )
+    with building() as progress:
+        report = build_site(
+            arguments.results,
+            arguments.out,
+            base_url=arguments.base_url,
+            title=arguments.title,
+            strict=arguments.strict,
+            plotly_js=arguments.plotly_js,
+            on_bad=lambda bad: print(f"Skipped {bad}", file=sys.stderr),
+            progress=progress,
+        )
     stdout().print(f"{report.runs} runs, {len(report.bad)} bad lines skipped, {report.pages} pages: {report.index}")
     return FINE
 
@@ -257,13 +259,14 @@ def _build_site(arguments: argparse.Namespace) -> int:
 def _demo(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from llmjoules.console import stdout
+    from llmjoules.console import building, stdout
     from llmjoules.runner.demo import demo_plans
     from llmjoules.sitegen.build import build_site
 
     folder = Path(arguments.out)
     codes = [_run(plan, folder / "results") for plan in demo_plans()]
-    report = build_site([folder / "results"], folder / "site", title="llmjoules demo")
+    with building() as progress:
+        report = build_site([folder / "results"], folder / "site", title="llmjoules demo", progress=progress)
     stdout().print(f"The site: {report.index.resolve()}")
     return max(codes)
 

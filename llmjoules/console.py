@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from rich.table import Table
 from llmjoules.records import stats
 from llmjoules.records.record import Failed, Run
 from llmjoules.runner import events
+from llmjoules.sitegen import text
 
 if TYPE_CHECKING:
     from llmjoules.runner.settings import Plan
@@ -39,15 +40,7 @@ class Watch:
 
     def __init__(self, total: int, console: Console) -> None:
         self.console = console
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            refresh_per_second=2,  # drawing costs energy too, and the machine is being measured
-            disable=not console.is_terminal,
-        )
+        self.progress = _progress(console)
         self.task = self.progress.add_task("starting", total=total)
 
     def __call__(self, event: events.Event) -> None:
@@ -66,6 +59,26 @@ def watching(plan: Plan) -> Iterator[Watch]:
     watch = Watch(plan.runs, stderr())
     with watch.progress:
         yield watch
+
+
+@contextmanager
+def building() -> Iterator[Callable[[int, int], None]]:
+    """A bar over the pages of a site."""
+    with _progress(stderr()) as progress:
+        task = progress.add_task("pages", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        refresh_per_second=2,  # drawing costs energy too, and the machine is being measured
+        disable=not console.is_terminal,
+    )
 
 
 def _line(record: Run | Failed) -> str:
@@ -93,8 +106,8 @@ def summary(records: Iterable[Run | Failed]) -> Table:
             for component in record.totals:
                 cells.setdefault((record.cell, component), []).append(record)
     rows = [_row(runs, component) for (_, component), runs in cells.items()]
-    header = ("Model", "Threads", "Component", "tokens/s", "J/token", "J", "Implied W", "Runs", "Energy is")
-    return table(header, rows, right=(1, 3, 4, 5, 6, 7))
+    header = ("Threads", "Energy of", "tokens/s", "J/token", "J", "Implied W", "Runs", "Loads")
+    return table(header, rows, right=(0, 2, 3, 4, 5, 6, 7))
 
 
 def _row(runs: Sequence[Run], component: str) -> list[str]:
@@ -104,23 +117,25 @@ def _row(runs: Sequence[Run], component: str) -> list[str]:
         lambda run: stats.joules(run, component),
         lambda run: stats.implied_power_w(run, component),
     )
-    first = runs[0]
-    loads = len({run.load.id for run in runs})
+    speed, per_token, energy, power = (stats.estimate_of(runs, figure) for figure in figures)
+    source = runs[0].totals[component].source
     return [
-        first.model.name,
-        str(first.system.threads or "–"),
-        component,
-        *(_figure(stats.estimate_of(runs, figure)) for figure in figures),
-        f"{len(runs)} / {loads} load{'' if loads == 1 else 's'}",
-        first.totals[component].source,
+        str(runs[0].system.threads or text.DASH),
+        component if source == "measured" else f"{component}, {source}",
+        _with_interval(speed),
+        _with_interval(per_token),
+        text.number(energy.mean if energy is not None else None),
+        text.number(power.mean if power is not None else None),
+        str(len(runs)),
+        str(len({run.load.id for run in runs})),
     ]
 
 
-def _figure(estimate: stats.Estimate | None) -> str:
+def _with_interval(estimate: stats.Estimate | None) -> str:
     if estimate is None:
-        return "–"
-    interval = f" ± {estimate.half_width:.2g}" if estimate.half_width is not None else ""
-    return f"{estimate.mean:.4g}{interval}"
+        return text.DASH
+    shown = text.plus_minus(estimate.mean, estimate.half_width)
+    return f"{shown.mean} ± {shown.half}" if shown.half else shown.mean
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> Table:
