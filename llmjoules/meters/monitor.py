@@ -123,7 +123,8 @@ class Monitor:
     def close(self) -> None:
         """Stop reading, once the readings are in that closed windows need: they can still be asked afterwards."""
         if self._open:
-            self.settle(self._last_end_s)
+            if self._last_end_s > -inf:
+                self.settle(self._last_end_s)
             self._open = False
             for watcher in self._watchers:
                 self.faults += watcher.stop()

@@ -8,7 +8,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from importlib.metadata import entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -41,7 +41,7 @@ class Registry:
         self.faults: list[guard.Fault] = []
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
-        for point in entry_points(group=GROUP):
+        for point in self._points():
             origin = point.dist.name if point.dist is not None else point.value
             self._add(f"{origin} ({point.name})" if origin != "llmjoules" else origin, point.load)
         for path in plugins:
@@ -50,6 +50,13 @@ class Registry:
                     f"No plug-in at {path}.", "There is no such file.", "Name a Python file: --plugin FILE.py"
                 )
             self._add(str(path), partial(_load_file, path))
+
+    def _points(self) -> Iterable[EntryPoint]:
+        try:
+            return entry_points(group=GROUP)
+        except Exception as error:  # one package with broken metadata hides those of all the others
+            self.faults.append(guard.Fault("entry points of installed packages", guard.describe(error)))
+            return [point for found in distributions() for point in _readable(found) if point.group == GROUP]
 
     def _add(self, origin: str, load: Callable[[], Any]) -> None:
         try:
@@ -127,6 +134,13 @@ def _typed_options(meter: type[Meter], options: Mapping[str, Any]) -> msgspec.St
 
 def _bad_option(meter: type[Meter], what: str, why: str) -> LlmjoulesError:
     return LlmjoulesError(what, why, f"Options are given as --meter-option {meter.name}.KEY=VALUE (docs/meters.md).")
+
+
+def _readable(found: Distribution) -> Iterable[EntryPoint]:
+    try:
+        return found.entry_points
+    except Exception:
+        return ()
 
 
 def _load_file(path: Path) -> ModuleType:

@@ -24,6 +24,8 @@ PLAUSIBLE_W = 20_000.0
 SLOPE_BASE = 6.0
 # But it looks no further than this many knots, so that dropping older ones never changes a later window.
 SLOPE_KNOTS = 10
+# A gauge that shows the mean of its last period is half of that late, and a little more where it is renewed in steps.
+LAG = 0.6
 # Interval records that leave out more than this part of a record's length have a hole between them.
 HOLE = 0.1
 
@@ -319,6 +321,8 @@ class PowerCurve(Curve):
 
     A device that renews its figure every `period_s` shows each sample many times to a faster reader. Taken at its word
     it would draw stairs that are late by half a period, so a sample counts once, at the time at which it appeared.
+    Many devices show the mean of the last period, and so power as it was half a period ago (LAG): a window is then off by
+    up to that time times what power changes in it and a period around it, which is part of its band.
     Power may have stepped anywhere between two samples: the trapezoid is then off by ΔP·Δt·(x - 1/2) with x uniform,
     a variance of (ΔP·Δt)²/12 for each interval, and these add up.
     """
@@ -367,6 +371,10 @@ class PowerCurve(Curve):
         self.p.append(power_w)
         self._variance.append(variance)
 
+    def covers(self, end_s: float, margin: int = 1) -> bool:
+        """One sample behind an edge will do: no slope is taken, and steady power shows few."""
+        return super().covers(end_s, margin)
+
     def _power_w(self, t_s: float) -> float:
         i = self._interval(t_s)
         share = (t_s - self.t[i]) / (self.t[i + 1] - self.t[i])
@@ -383,7 +391,10 @@ class PowerCurve(Curve):
     def _window_uncertainty(self, start_s: float, end_s: float, *_: _Point) -> float:
         steps = self._variance[self._interval(end_s) + 1] - self._variance[self._interval(start_s)]
         rounding = self.channel.resolution / 2 * (end_s - start_s)
-        return sqrt(Z_95**2 * steps + rounding**2)
+        period_s = self.channel.period_s
+        near = self._powers_w(max(start_s - period_s, self.t[0]), min(end_s + period_s, self.t[-1]))
+        lag = LAG * period_s * (max(near) - min(near))
+        return sqrt(Z_95**2 * steps + rounding**2 + lag**2)
 
 
 def curve_for(channel: Channel) -> CounterCurve | IntervalCurve | PowerCurve:

@@ -78,10 +78,11 @@ def polled(
     from_s: float = 0.0,
     latency_s: float = 0.0002,
     jitter: float = 0.2,
+    ticks_each_s: float | None = None,
 ) -> CounterCurve | PowerCurve:
     """A counter or gauge that is renewed every period_s, as a thread sees it that is late by up to jitter·every_s."""
     curve = CounterCurve(device) if device.unit == "J" else PowerCurve(device)
-    tick_s = device.period_s
+    tick_s = device.period_s if ticks_each_s is None else ticks_each_s
     at_s = from_s + 0.1 * rng.random()
     offset_s = tick_s * rng.random()
     while at_s < until_s:
@@ -145,11 +146,11 @@ def _edge(power: Power, rng: random.Random, low_s: float, high_s: float) -> floa
     return rng.choice(moments) if moments and rng.random() < 0.5 else rng.uniform(low_s, high_s)
 
 
-def phases(rng: random.Random) -> Power:
-    """Idle and load in turn, as inference does: 60 W, then 200 to 400 W for 0.3 to 2 s."""
+def phases(rng: random.Random, shortest_s: float = 0.3, longest_s: float = 2.0) -> Power:
+    """Idle and load in turn, as inference does: 60 W, then 200 to 400 W, for 0.3 to 2 s each."""
     at_s, watts, t_s = [], [60.0], 0.0
     while t_s < 20:
-        t_s += rng.uniform(0.3, 2.0)
+        t_s += rng.uniform(shortest_s, longest_s)
         at_s.append(t_s)
         watts.append(rng.uniform(200, 400) if len(at_s) % 2 else 60.0)
     return steps(at_s, watts)

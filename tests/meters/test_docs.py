@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -36,6 +37,13 @@ def test_the_example_is_under_40_lines() -> None:
 def test_the_page_shows_the_file_of_the_example() -> None:
     blocks = re.findall(r"```python\n(.*?)```", PLUGINS, re.DOTALL)
     assert EXAMPLE.read_text() in blocks
+
+
+def test_every_python_block_of_the_page_runs(tmp_path: Path) -> None:
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", PLUGINS, re.DOTALL):
+        exec(block, names)
+    names["test_the_wall_plug_keeps_the_contract"](tmp_path)
 
 
 def test_the_example_keeps_the_contract(tmp_path: Path) -> None:

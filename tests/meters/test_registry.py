@@ -247,6 +247,24 @@ def test_a_package_of_others_is_found_through_its_entry_point(tmp_path: Path) ->
     assert faults[0].startswith("broken-wall (wall): importing it raised ModuleNotFoundError")
 
 
+def test_a_package_with_broken_metadata_does_not_hide_the_meters_of_others(tmp_path: Path) -> None:
+    info = tmp_path / "torn-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torn\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\nwall nothing\n")
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    entries, faults = json.loads(done.stdout)
+    assert {"rapl", "estimate", "mock"} <= set(entries)
+    assert [fault.partition(":")[0] for fault in faults] == ["entry points of installed packages"]
+
+
 def test_importing_our_meters_loads_no_vendor_library() -> None:
     code = "import sys; from llmjoules.meters.registry import Registry; Registry(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
