@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from math import floor, isfinite, log10
+from math import isfinite
 from typing import NamedTuple
 
 from llmjoules.records.ids import short_hash
 
 NAME_LIMIT = 72
+LARGE = 1e9  # from here on powers of ten
 DASH = "–"
 THIN = "\u202f"  # between thousands: narrow, and no line breaks there
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -87,7 +88,7 @@ def number(value: float | None, significant: int = 3) -> str:
     if value == 0:
         return "0"
     decimals = significant - 1 - _magnitude(value, significant)
-    return digits(value, decimals) if abs(value) < 1e9 and decimals <= 7 else f"{value:.{significant - 1}e}"
+    return digits(value, decimals) if abs(value) < LARGE and decimals <= 7 else f"{value:.{significant - 1}e}"
 
 
 class PlusMinus(NamedTuple):
@@ -105,6 +106,8 @@ def plus_minus(mean: float | None, half: float | None, factor: float = 1.0) -> P
     if half is None or not isfinite(half * factor):
         return PlusMinus(number(mean, 3), "")
     half *= factor
+    if max(abs(mean), half) >= LARGE:
+        return PlusMinus(number(mean, 3), number(half, 2))
     finest = 4 - _magnitude(mean, 5) if mean else 7
     decimals = min(1 - _magnitude(half, 2), finest) if half else min(finest, 3)
     if decimals > 7:
@@ -117,7 +120,7 @@ def plus_minus(mean: float | None, half: float | None, factor: float = 1.0) -> P
 
 def _magnitude(value: float, significant: int) -> int:
     """The power of ten of the first digit after rounding: 9.996 to three digits counts as 10.0."""
-    return floor(log10(float(f"{abs(value):.{significant - 1}e}")))
+    return int(f"{value:.{significant - 1}e}".partition("e")[2])
 
 
 class Unit(NamedTuple):

@@ -1,0 +1,231 @@
+"""Every page as a reader opens it: by double click, from a disk, without a network, narrow and wide, light and dark."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmjoules.sitegen.build import build_site
+from tests.builders import make_run
+from tests.sitegen.inputs import everything, write
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+OPTIONS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+PAGES = (
+    "index.html", "scaling.html", "models/index.html", "models/org", "systems/index.html", "systems/test",
+    "runs/index.html", "runs/org", "runs/e", "runs/dummy", "methods.html", "health.html",
+)  # fmt: skip
+WIDTHS = (390, 1280)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("browser")
+    build_site([everything(folder / "results")], folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield chromium
+        chromium.close()
+
+
+class Visit:
+    """A page that was opened, and what it complained of or asked for."""
+
+    def __init__(self, browser: Any, site: Path, **context: Any) -> None:
+        self.site = site
+        self.context = browser.new_context(**context)
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
+        self.page.on("request", self._asked)
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith((self.site.as_uri(), "data:", "blob:")):
+            self.complaints.append(f"asked for {request.url}")
+
+    def open(self, name: str) -> None:
+        path = self.site / name
+        if path.suffix != ".html":
+            path = sorted(path.parent.glob(f"{path.name}*.html"))[0]
+        self.page.goto(path.as_uri())
+
+    def draw_all(self) -> int:
+        """Scroll to each chart and wait until it is there; how many there were."""
+        boxes = self.page.locator("[data-chart]").all()
+        for box in boxes:
+            box.scroll_into_view_if_needed()
+            box.locator("svg.main-svg").first.wait_for()
+        return len(boxes)
+
+
+@pytest.fixture
+def visit(browser: Any, site: Path) -> Iterator[Any]:
+    visits: list[Visit] = []
+
+    def start(**context: Any) -> Visit:
+        visits.append(Visit(browser, site, **context))
+        return visits[-1]
+
+    yield start
+    for each in visits:
+        each.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_page_opens_from_a_disk_without_a_complaint(visit: Any, width: int, scheme: str) -> None:
+    reader = visit(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    charts = 0
+    for name in PAGES:
+        reader.open(name)
+        charts += reader.draw_all()
+        assert reader.page.evaluate("document.documentElement.scrollWidth") <= width, name
+        assert reader.page.locator("h1").is_visible(), name
+        assert not reader.complaints, name
+    assert charts >= 8
+
+
+def test_a_chart_is_drawn_only_when_it_comes_into_view(visit: Any) -> None:
+    reader = visit(viewport={"width": 390, "height": 300})
+    reader.open("runs/org")
+    reader.page.wait_for_timeout(300)
+    assert reader.page.locator("svg.main-svg").count() == 0
+    assert not reader.page.evaluate("'Plotly' in window")
+    assert reader.draw_all() == 1
+
+
+def test_a_chart_is_drawn_when_it_gets_the_focus(visit: Any) -> None:
+    reader = visit(viewport={"width": 1280, "height": 200})
+    reader.open("scaling.html")
+    reader.page.locator("[data-chart]").last.evaluate("box => box.focus({preventScroll: true})")
+    reader.page.locator("[data-chart]").last.locator("svg.main-svg").first.wait_for(state="attached")
+
+
+def test_a_chart_takes_its_space_before_it_is_drawn(visit: Any) -> None:
+    reader = visit(viewport={"width": 1280, "height": 800})
+    reader.open("runs/org")
+    before = reader.page.evaluate("document.documentElement.scrollHeight")
+    reader.draw_all()
+    assert reader.page.evaluate("document.documentElement.scrollHeight") == before
+
+
+def test_without_scripts_the_numbers_are_there(visit: Any) -> None:
+    reader = visit(viewport={"width": 1280, "height": 800}, java_script_enabled=False)
+    reader.open("index.html")
+    assert reader.page.locator("table.rows").is_visible()
+    assert "4.00" in reader.page.locator("table.rows").inner_text()
+    reader.open("runs/org")
+    assert reader.page.locator("table.phases").is_visible()
+    assert not reader.page.locator(".plot").is_visible()
+    reader.page.locator("summary", has_text="Numbers as a table").click()
+    assert reader.page.locator(".numbers table").is_visible()
+    assert not reader.complaints
+
+
+def test_the_theme_follows_the_system_until_the_reader_chooses_and_is_remembered(visit: Any) -> None:
+    reader = visit(viewport={"width": 1280, "height": 800}, color_scheme="dark")
+    reader.open("runs/org")
+    reader.draw_all()
+    paper = "getComputedStyle(document.body).backgroundColor"
+    ticks = "getComputedStyle(document.querySelector('.ytick text')).fill"
+    assert reader.page.evaluate(paper) == "rgb(20, 23, 27)"
+    dark_ticks = reader.page.evaluate(ticks)
+    reader.page.locator("[data-theme-toggle]").click()
+    assert reader.page.evaluate(paper) == "rgb(255, 255, 255)"
+    until(lambda: reader.page.evaluate(ticks) != dark_ticks)
+    reader.open("index.html")
+    assert reader.page.evaluate(paper) == "rgb(255, 255, 255)"
+    assert not reader.complaints
+
+
+def test_both_themes_have_readable_colours(visit: Any) -> None:
+    """Contrast of text and links on the paper of at least 4.5 (WCAG 2.2, 1.4.3), of phase and component colours 3."""
+    for scheme in ("light", "dark"):
+        reader = visit(color_scheme=scheme)
+        reader.open("index.html")
+        style = "name => getComputedStyle(document.documentElement).getPropertyValue(name).trim()"
+        paper = luminance(reader.page.evaluate(style, "--paper"))
+        for name in ("--ink", "--muted", "--link", "--warn"):
+            assert contrast(luminance(reader.page.evaluate(style, name)), paper) >= 4.5, (scheme, name)
+        for name in ("--c-cpu", "--c-gpu", "--c-dram", "--s-0", "--s-1", "--s-2", "--s-3", "--s-4", "--s-5"):
+            assert contrast(luminance(reader.page.evaluate(style, name)), paper) >= 3, (scheme, name)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """wait_for_function would need eval, which the pages forbid."""
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def luminance(colour: str) -> float:
+    def linear(value: int) -> float:
+        share = value / 255
+        return share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4
+
+    red, green, blue = (linear(int(colour[i : i + 2], 16)) for i in (1, 3, 5))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: float, other: float) -> float:
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+
+
+def test_a_link_to_a_setting_opens_its_runs(visit: Any) -> None:
+    reader = visit(viewport={"width": 1280, "height": 800})
+    reader.open("index.html")
+    link = reader.page.locator("td.loud a").first
+    anchor = link.get_attribute("href").partition("#")[2]
+    link.click()
+    reader.page.wait_for_url(f"**#{anchor}")
+    assert reader.page.locator(f"#{anchor} table").is_visible()
+    assert reader.page.locator(f"#{anchor} table a").first.get_attribute("href").startswith("../runs/")
+
+
+def test_everything_is_reached_by_keyboard(visit: Any) -> None:
+    reader = visit(viewport={"width": 1280, "height": 800})
+    reader.open("runs/org")
+    seen = set()
+    for _ in range(40):
+        reader.page.keyboard.press("Tab")
+        seen.add(
+            reader.page.evaluate(
+                "[document.activeElement.tagName, document.activeElement.className.split(' ')[0]].join('.')"
+            )
+        )
+    assert {"A.skip", "A.brand", "BUTTON.theme", "DIV.plot", "SUMMARY.", "DIV.scroll"} <= seen
+
+
+def test_hostile_names_do_nothing_in_a_browser(browser: Any, tmp_path: Path) -> None:
+    name = "</script><script>alert(1)</script><img src=x onerror=alert(2)><a href='javascript:alert(3)'>x"
+    records = [make_run(model=name, system=name, threads=n, id=f"{name}{n}", command=name) for n in (1, 2)]
+    build_site([write(tmp_path / "in" / "r.jsonl", records)], tmp_path / "site")
+    reader = Visit(browser, tmp_path / "site", viewport={"width": 390, "height": 800})
+    for file in sorted((tmp_path / "site").rglob("*.html")):
+        reader.open(str(file.relative_to(tmp_path / "site")))
+        reader.draw_all()
+        assert reader.page.locator("img, .plot a").count() == 0, file
+        assert reader.page.evaluate("document.documentElement.scrollWidth") <= 390, file
+    reader.context.close()
+    assert not reader.complaints

@@ -1,0 +1,233 @@
+"""What a build does to the folder it is given, and to the files that others keep there."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.store import BadLine
+from llmjoules.sitegen import pages as site_pages
+from llmjoules.sitegen.build import build_site
+from llmjoules.sitegen.folder import MARKER
+from tests.sitegen.inputs import everything, failed, published, runs, write
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    return write(tmp_path / "results" / "r.jsonl", runs())
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "site"
+
+
+def build(results: Path, out: Path, plotly: Path, **options: Any) -> Any:
+    return build_site([results], out, plotly_js=plotly, **options)
+
+
+def refused(results: Path, out: Path, plotly: Path, **options: Any) -> LlmjoulesError:
+    with pytest.raises(LlmjoulesError) as caught:
+        build(results, out, plotly, **options)
+    assert caught.value.fix
+    return caught.value
+
+
+def test_two_builds_of_the_same_records_give_the_same_bytes(tmp_path: Path, plotly_stub: Path) -> None:
+    here, there = everything(tmp_path / "here" / "results"), everything(tmp_path / "elsewhere" / "deep" / "results")
+    build(here, tmp_path / "one", plotly_stub)
+    build(there, tmp_path / "two", plotly_stub)
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+    assert len(tree(tmp_path / "one")) > 70
+
+
+def test_the_report_counts_what_was_read_and_written(tmp_path: Path, out: Path, plotly_stub: Path) -> None:
+    told: list[BadLine] = []
+    steps: list[tuple[int, int]] = []
+    records = [*runs(), failed(), published()]
+    file = write(tmp_path / "r.jsonl", records, b"not json\n")
+    report = build(file, out, plotly_stub, on_bad=told.append, progress=lambda *step: steps.append(step))
+    assert (report.runs, report.failed, report.published) == (3, 1, 1)
+    assert report.bad == tuple(told)
+    assert told[0].line == 6
+    assert report.pages == len(list(out.rglob("*.html")))
+    assert report.index == out / "index.html"
+    assert report.index.is_file()
+    assert steps[-1][0] == steps[-1][1] == len(steps)
+
+
+def test_a_folder_that_is_not_ours_is_refused_and_left_alone(results: Path, out: Path, plotly_stub: Path) -> None:
+    out.mkdir()
+    (out / "thesis.txt").write_text("ten years of work")
+    assert "not ours to overwrite" in refused(results, out, plotly_stub).what
+    assert tree(out) == {"thesis.txt": b"ten years of work"}
+
+
+def test_an_empty_folder_is_taken(results: Path, out: Path, plotly_stub: Path) -> None:
+    out.mkdir()
+    build(results, out, plotly_stub)
+    assert (out / "index.html").is_file()
+
+
+def test_files_of_others_are_kept_and_stale_pages_of_ours_removed(results: Path, out: Path, plotly_stub: Path) -> None:
+    write(results, runs(model="Old-model"))
+    build(results, out, plotly_stub)
+    (out / "CNAME").write_text("joules.example.org")
+    (out / "runs" / "notes.txt").write_text("mine")
+    stale = {name for name in tree(out) if "old-model" in name}
+    write(results, runs(model="New-model"))
+    build(results, out, plotly_stub)
+    now = tree(out)
+    assert stale
+    assert not stale & set(now)
+    assert now["CNAME"] == b"joules.example.org"
+    assert now["runs/notes.txt"] == b"mine"
+    assert set(json.loads(now[MARKER])["files"]) == set(now) - {"CNAME", "runs/notes.txt", MARKER}
+
+
+def test_files_that_do_not_change_are_not_written_again(results: Path, out: Path, plotly_stub: Path) -> None:
+    build(results, out, plotly_stub)
+    for file in out.rglob("*.*"):
+        os.utime(file, (1, 1))
+    build(results, out, plotly_stub)
+    assert {file.stat().st_mtime for file in out.rglob("*.html")} == {1}
+
+
+def test_a_build_that_fails_half_way_leaves_the_old_site_whole(
+    results: Path, out: Path, plotly_stub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(results, out, plotly_stub)
+    before = tree(out)
+    write(results, runs(model="New-model"))
+    monkeypatch.setattr(site_pages.Site, "_health", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        build(results, out, plotly_stub)
+    assert tree(out) == before
+    assert sorted(path.name for path in out.parent.iterdir()) == ["results", "site"]
+
+
+def test_a_first_build_that_fails_leaves_nothing(
+    results: Path, out: Path, plotly_stub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site_pages.Site, "_health", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        build(results, out, plotly_stub)
+    assert not out.exists()
+
+
+def test_a_foreign_file_in_the_place_of_a_page_is_refused_before_anything_changes(
+    results: Path, out: Path, plotly_stub: Path
+) -> None:
+    build(results, out, plotly_stub)
+    (out / "sitemap.xml").write_text("made by hand")
+    before = tree(out)
+    error = refused(results, out, plotly_stub, base_url="https://example.org")
+    assert "sitemap.xml" in error.what
+    assert tree(out) == before
+
+
+def test_a_link_inside_the_folder_leads_no_file_out_of_it(results: Path, out: Path, plotly_stub: Path) -> None:
+    build(results, out, plotly_stub)
+    elsewhere = out.parent / "elsewhere"
+    (out / "runs").rename(elsewhere)
+    (out / "runs").symlink_to(elsewhere)
+    before = tree(elsewhere)
+    write(results, runs(model="New-model"))
+    assert "in the way" in refused(results, out, plotly_stub).what
+    assert tree(elsewhere) == before
+
+
+def test_a_marker_that_names_files_outside_removes_none(results: Path, out: Path, plotly_stub: Path) -> None:
+    build(results, out, plotly_stub)
+    victim = out.parent / "victim.txt"
+    victim.write_text("precious")
+    names = ["../victim.txt", str(victim), "runs/../../victim.txt", "index.html"]
+    (out / MARKER).write_text(json.dumps({"files": names}))
+    for file in list(out.rglob("*")):
+        if file.is_file() and file not in (out / MARKER, out / "index.html"):
+            file.unlink()
+    build(results, out, plotly_stub)
+    assert victim.read_text() == "precious"
+
+
+def test_a_link_to_a_folder_is_followed_to_that_folder(results: Path, out: Path, plotly_stub: Path) -> None:
+    real = out.parent / "deep" / "real"
+    real.mkdir(parents=True)
+    out.symlink_to(real)
+    build(results, out, plotly_stub)
+    assert (real / "index.html").is_file()
+    assert out.is_symlink()
+
+
+def test_dots_in_the_path_mean_the_folder_they_lead_to(results: Path, out: Path, plotly_stub: Path) -> None:
+    build(results, out.parent / "no-such" / ".." / "site", plotly_stub)
+    assert (out / "index.html").is_file()
+
+
+def test_a_file_in_place_of_the_folder_is_refused(results: Path, out: Path, plotly_stub: Path) -> None:
+    out.write_text("a file")
+    assert "is not a folder" in refused(results, out, plotly_stub).what
+    assert out.read_text() == "a file"
+
+
+def test_a_place_that_cannot_be_written_is_named(results: Path, out: Path, plotly_stub: Path) -> None:
+    (out.parent / "file").write_text("")
+    error = refused(results, out.parent / "file" / "site", plotly_stub)
+    assert "file/site" in error.what
+
+
+def test_strict_refuses_a_bad_line_before_writing(results: Path, out: Path, plotly_stub: Path) -> None:
+    write(results, runs(), b"{}\n")
+    error = refused(results, out, plotly_stub, strict=True)
+    assert "r.jsonl:4" in error.what
+    assert not out.exists()
+
+
+def test_nothing_readable_is_an_error_and_says_how_many_lines_were_bad(
+    results: Path, out: Path, plotly_stub: Path
+) -> None:
+    write(results, [], b"{}\n[]\n")
+    assert "2 lines are not records" in refused(results, out, plotly_stub).why
+    assert "no such file" in refused(results.parent / "nowhere", out, plotly_stub).why.lower()
+    assert not out.exists()
+
+
+def test_a_script_that_is_not_there_is_named(results: Path, out: Path) -> None:
+    assert "nowhere.js" in refused(results, out, out.parent / "nowhere.js").what
+
+
+@pytest.mark.parametrize("library", ["jinja2", "plotly"])
+def test_a_missing_library_says_what_to_install(
+    results: Path, out: Path, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == library else find(name, *rest))
+    with pytest.raises(LlmjoulesError) as caught:
+        build_site([results], out)
+    assert library in caught.value.why
+    assert "pip install 'llmjoules[site]'" in caught.value.fix
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "example.org", 'https://x.org/"><script>', "ftp://x.org"])
+def test_an_address_that_is_none_is_refused(results: Path, out: Path, plotly_stub: Path, address: str) -> None:
+    assert "is no address" in refused(results, out, plotly_stub, base_url=address).what
+
+
+def test_plotly_is_found_without_importing_it(results: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "plotly", None)  # importing it now fails
+    monkeypatch.setattr(importlib.util, "find_spec", importlib.util.find_spec)
+    monkeypatch.delitem(__import__("sys").modules, "plotly")
+    build_site([results], out)
+    assert "plotly" not in __import__("sys").modules
+    (script,) = (out / "assets").glob("plotly*.js")
+    assert b"plotly.js v" in script.read_bytes()[:100]

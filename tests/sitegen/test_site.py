@@ -1,0 +1,292 @@
+"""What the pages of a site say, with expected numbers worked out by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+import pytest
+
+from llmjoules.records.record import Run, Trace
+from llmjoules.sitegen.build import build_site
+from llmjoules.sitegen.trace import areas, trace_of
+from tests.builders import ESTIMATE, NVML, make_run
+from tests.sitegen.html import Html, page_of, pages
+from tests.sitegen.inputs import REASON, estimated, failed, measured, runs, without_energy, write
+
+
+@pytest.fixture
+def build(tmp_path: Path, plotly_stub: Path):
+    """Builds a site of the given records and returns its folder."""
+
+    def build_records(records) -> Path:
+        file = write(tmp_path / "results" / "r.jsonl", records)
+        build_site([file], tmp_path / "site", plotly_js=plotly_stub)
+        return tmp_path / "site"
+
+    return build_records
+
+
+def names_in_order(page: Html) -> list[str]:
+    """The models of a table of rows, as they stand below each other."""
+    return re.findall(r'href="[^"]*models/([a-z]+)-model', page.path.read_text("utf-8"))[0::2]
+
+
+def test_a_mean_stands_with_its_interval_over_loads(build) -> None:
+    # Loads at 38, 40, 42 W for 2 s: 76, 80, 84 J for 20 tokens. Mean 4 J/token, sd 0.2, t(2) = 4.3027:
+    # 4.3027 * 0.2 / sqrt(3) = 0.4968. Per run 80 J, sd 4: 9.94.
+    home = Html(build(runs()) / "index.html")
+    assert "4.00 ± 0.50" in home.text
+    assert "80.0 ± 9.9" in home.text
+    assert "4.00 J/token of CPU energy" in home.heading
+
+
+def test_one_run_has_no_interval_and_says_so(build) -> None:
+    site = build(runs([40.0]))
+    assert "4.00 ±" not in Html(site / "index.html").text
+    assert "one run, so there is no interval" in page_of(site, "models", "llama-tiny").text
+
+
+def test_estimated_energy_is_labelled_and_nothing_is_ranked(build) -> None:
+    site = build(estimated())
+    home = Html(site / "index.html")
+    assert home.heading == "Two models on one system: energy is estimated, so nothing is ranked"
+    assert names_in_order(home) == ["a", "a", "b", "b"]  # B costs half as much and stays below
+    assert home.text.count("estimated") >= 5
+    scaling = Html(site / "scaling.html")
+    assert scaling.text.count("no best setting is named") >= 2
+    assert "lowest mean" not in scaling.text
+    assert all("(estimated)" in page.heading for page in pages(site / "models") if page.path.name != "index.html")
+
+
+def test_simulated_energy_is_not_called_estimated(build) -> None:
+    channel = msgspec.structs.replace(ESTIMATE.channels[0], source="simulated", kind="counter")
+    site = build(runs(meter=msgspec.structs.replace(ESTIMATE, name="mock", channels=(channel,))))
+    assert "energy is simulated, so nothing is ranked" in Html(site / "index.html").heading
+    assert "estimated" not in Html(site / "index.html").text
+
+
+def test_measured_rows_with_the_same_work_are_ranked(build) -> None:
+    # B at 20 W takes 2 J/token, A at 40 W takes 4: intervals of ± 0.25 leave a gap.
+    records = runs([39, 40, 41], model="A-model") + runs([19, 20, 21], model="B-model")
+    home = Html(build(records) / "index.html")
+    assert home.heading == "B-model takes the least CPU energy, 2.00 J/token; next is A-model at 2.00 times as much"
+    assert names_in_order(home) == ["b", "a"]
+
+
+def test_rows_whose_intervals_overlap_have_no_winner(build) -> None:
+    records = runs([30, 40, 50], model="A-model") + runs([29, 39, 49], model="B-model")
+    heading = Html(build(records) / "index.html").heading
+    assert "B-model has the lowest mean, 3.90 J/token" in heading
+    assert "1 of 1 others cannot be told from it" in heading
+
+
+def test_rows_with_different_work_are_not_ranked(build) -> None:
+    # 40 W for 2 s over 40 tokens are 2 J/token, over 20 tokens 4: B is lower, and stays second.
+    records = runs(model="A-model") + runs(model="B-model", new_tokens=40)
+    home = Html(build(records) / "index.html")
+    assert "least" not in home.heading
+    assert "not ranked" in home.text
+    assert names_in_order(home) == ["a", "b"]
+
+
+def test_real_and_dummy_weights_are_not_ranked_together(build) -> None:
+    home = Html(build(runs(model="A-model") + runs([20.0] * 3, model="dummy:model")) / "index.html")
+    assert "not ranked" in home.text
+    assert "dummy weights" in home.text
+
+
+def test_components_stand_apart(build) -> None:
+    records = runs(model="A-model") + runs(model="B-model", meter=NVML, device="cuda", threads=None)
+    home = Html(build(records) / "index.html")
+    assert "Measured GPU energy" in home.text
+    assert "Measured CPU energy" in home.text
+    assert "least" not in home.heading
+
+
+def test_scaling_names_the_lowest_mean_of_measured_curves_with_what_it_can_be_told_from(build) -> None:
+    # 4 ± 0.25, 3 ± 0.25, 6 ± 0.25 J/token (t(2) * 0.1 / sqrt(3) = 0.248) with 1, 2, 4 threads.
+    scaling = Html(build(measured()) / "scaling.html")
+    assert "lowest mean with 2 threads, 3.00 ± 0.25 J/token; every other setting is higher" in scaling.heading
+
+
+def test_scaling_says_what_cannot_be_told_apart(build) -> None:
+    records = [r for n, w in ((1, 40.0), (2, 39.0)) for r in runs([w - 5, w, w + 5], threads=n)]
+    assert "1 thread cannot be told from it" in Html(build(records) / "scaling.html").text
+
+
+def test_energy_that_is_missing_shows_its_reason_and_never_a_zero(build) -> None:
+    site = build([without_energy()])
+    home, run = Html(site / "index.html"), page_of(site, "runs", "no energy")
+    assert REASON in home.text
+    assert "no energy could be measured" in home.heading
+    assert REASON in run.text
+    for page in (home, run):
+        assert not re.search(r"(?<![\d.])0 J", page.text)
+    assert REASON in Html(site / "health.html").text
+
+
+def test_a_failed_run_has_its_page_and_is_counted(build) -> None:
+    site = build([*runs(), failed()])
+    assert "1 failed" in Html(site / "index.html").text
+    page = page_of(site, "runs", "failed in phase model")
+    assert "OutOfMemoryError" in page.text
+    assert "60.00 J" in page.text or "60.00" in page.text  # the import phase: 30 W for 2 s
+    assert "OutOfMemoryError" in Html(site / "health.html").text
+
+
+def test_published_figures_are_marked_and_not_mixed_with_runs(full_site: Path) -> None:
+    home = Html(full_site / "index.html").text
+    assert "Published chip energy from papers and other tools, not ranked with runs of ours" in home
+    assert "2.01" in home[home.index("Published chip energy") :]  # 201 J over 100 tokens
+    assert "A paper, table 2" in page_of(full_site, "runs", "(published)").text
+
+
+def test_bad_lines_are_listed_with_file_line_and_reason(full_site: Path) -> None:
+    health = Html(full_site / "health.html")
+    assert "other.jsonl 4" in health.text
+    assert health.heading == "One line skipped and one run failed"
+    assert "1 line skipped" in Html(full_site / "index.html").text
+
+
+def test_the_area_under_the_trace_is_the_energy_of_the_record(full_site: Path) -> None:
+    run = page_of(full_site, "runs", "C-model on Test CPU, 2 CPUs, 4 threads: 118 J")
+    # 59 W for 2 s
+    assert "The area under the CPU line over the inference is 118.0 J; the record says 118.0 J." in run.text
+    shown = [
+        (float(a), float(b))
+        for page in pages(full_site / "runs")
+        for a, b in re.findall(r"over the inference is ([\d.]+) J; the record says ([\d.]+) J", page.text)
+    ]
+    assert len(shown) == 27
+    assert all(abs(a - b) <= 0.001 * b for a, b in shown)
+
+
+def test_the_drawn_line_has_that_area_too(full_site: Path) -> None:
+    """From the numbers in the page, as Plotly draws them: steps of y from each x to the next."""
+    run = page_of(full_site, "runs", "C-model on Test CPU, 2 CPUs, 4 threads: 118 J")
+    plot = json.loads(next(script for script in run.scripts if '"bands"' in script))
+    line = next(trace for trace in plot["data"] if trace["line"].get("shape") == "hv")
+    bands = {band["text"]: band for band in plot["bands"]}
+    start, end = bands["prefill"]["x0"], bands["decode"]["x1"]
+    area = sum(
+        w * (min(b, end) - max(a, start))
+        for a, b, w in zip(line["x"], line["x"][1:], line["y"], strict=False)
+        if b > start and a < end
+    )
+    assert area == pytest.approx(118.0, rel=1e-3)
+
+
+def test_a_trace_that_disagrees_with_its_record_is_reported(build) -> None:
+    run = make_run(id="wrong")
+    trace = run.decoded_trace()
+    assert trace is not None
+    line = trace.channels["cpu:0"]
+    half = msgspec.structs.replace(line, mean_w=tuple(w * 1.01 for w in line.mean_w if w is not None))
+    run.trace = msgspec.Raw(msgspec.json.encode(Trace(edges_s=trace.edges_s, channels={"cpu:0": half})))
+    site = build([run])
+    assert "These do not agree." in page_of(site, "runs", "80.0 J").text
+    assert "the area under the CPU trace is not the energy of the record" in Html(site / "health.html").text
+
+
+@pytest.mark.parametrize(
+    "trace", ['{"edges_s": [0], "channels": {}}', '{"edges_s": "x"}', "[1]", '{"edges_s":[1,0],"channels":{}}']
+)
+def test_a_trace_that_cannot_be_drawn_costs_only_the_chart(build, trace: str) -> None:
+    page = page_of(build([make_run(trace=msgspec.Raw(trace.encode()))]), "runs", "80.0 J")
+    assert "data-chart" not in page.path.read_text()
+    assert "trace" in page.text
+
+
+def test_holes_in_a_trace_have_no_area() -> None:
+    run = make_run()
+    trace, _ = trace_of(run)
+    assert trace is not None
+    line = trace.channels["cpu:0"]
+    holed = msgspec.structs.replace(line, mean_w=(*line.mean_w[:-1], None))
+    (area,) = areas(run, Trace(edges_s=trace.edges_s, channels={"cpu:0": holed}))
+    assert area.area_j is None
+
+
+def test_a_run_page_shows_phases_parts_and_their_sum(build) -> None:
+    page = page_of(build([make_run(id="one")]), "runs", "80.0 J of CPU energy for 20 tokens")
+    assert "import 2.00 s 60.00 ± 0.61 30.0" in page.text  # 30 W for 2 s
+    assert "prefill 200 ms 8.000 ± 0.090 40.0" in page.text  # a tenth of 2 s at 40 W
+    assert "prefill + decode = 80.00 J, inference 80.00 J ✓" in page.text
+    assert "r.jsonl, line 1" in page.text
+    assert "llmjoules measure --model dummy:llama-tiny" in page.text
+
+
+def test_the_gain_of_a_channel_is_shown_apart_from_the_interval(build) -> None:
+    site = build(runs(meter=ESTIMATE))
+    page = page_of(site, "runs", "76.0 J")
+    assert "± 0.76 J and ± 50 % gain of the channel" in page.text
+    assert 'class="gain"' in (site / "index.html").read_text("utf-8")
+
+
+def test_the_record_is_there_to_download_as_it_was(full_site: Path) -> None:
+    page = page_of(full_site, "runs", "C-model on Test CPU, 2 CPUs, 4 threads: 118 J")
+    (name,) = [a["href"] for tag, a in page.tags if tag == "a" and "download" in a]
+    record = msgspec.json.decode((page.path.parent / name).read_bytes(), type=Run, strict=False)
+    assert record.totals["cpu"].joules == 118.0
+    assert record.decoded_trace() is not None
+
+
+def test_every_link_leads_to_a_file_of_the_site_and_every_anchor_exists(full_site: Path) -> None:
+    ids = {page.path: set(page.attributes("id")) for page in pages(full_site)}
+    seen = 0
+    for page in pages(full_site):
+        for link in page.attributes("href") + page.attributes("src") + page.attributes("data-plotly"):
+            parts = urlsplit(link)
+            assert not parts.scheme, (page.path, link)
+            assert not parts.netloc, (page.path, link)
+            target = (page.path.parent / unquote(parts.path)).resolve() if parts.path else page.path
+            assert target.is_relative_to(full_site.resolve()), link
+            assert target.is_file(), (page.path, link)
+            assert not parts.fragment or parts.fragment in ids[full_site / target.relative_to(full_site.resolve())], (
+                link
+            )
+            seen += 1
+    assert seen > 500
+
+
+def test_every_row_of_the_home_page_links_its_j_per_token_to_evidence(full_site: Path) -> None:
+    source = (full_site / "index.html").read_text("utf-8")
+    rows = source.count('<tr class="first">')
+    assert rows == source.count('<td class="n loud"><a href="models/') == 4 + 3 + 2 + 1 + 1
+
+
+def test_nothing_is_asked_of_another_site(full_site: Path) -> None:
+    for file in full_site.rglob("*"):
+        if file.suffix in {".html", ".js", ".css"}:
+            found = re.findall(
+                r"(?:https?:)?//[\w.-]+\.\w+", re.sub(r"^\s*//.*$", "", file.read_text("utf-8"), flags=re.M)
+            )
+            assert not found, (file, found)
+
+
+def test_no_page_holds_a_script_or_a_style_of_its_own(full_site: Path) -> None:
+    for page in pages(full_site):
+        assert [a["http-equiv"] for tag, a in page.tags if "http-equiv" in a] == ["Content-Security-Policy"]
+        for tag, attributes in page.tags:
+            assert tag != "style"
+            assert "style" not in attributes, page.path
+            assert not [name for name in attributes if name.startswith("on")], page.path
+            assert tag != "script" or "src" in attributes or attributes.get("type") == "application/json"
+
+
+def test_no_page_prints_nan_or_a_python_value(full_site: Path) -> None:
+    for page in pages(full_site):
+        assert not re.search(r"\b(nan|NaN|inf|None(?![.:])|True|False|Infinity)\b", page.text), page.path
+
+
+def test_addresses_stand_in_pages_only_with_a_base_url(tmp_path: Path, plotly_stub: Path) -> None:
+    file = write(tmp_path / "r.jsonl", runs())
+    build_site([file], tmp_path / "site", base_url="https://example.org/joules/", plotly_js=plotly_stub)
+    home = Html(tmp_path / "site" / "index.html")
+    assert "https://example.org/joules/" in home.attributes("href")
+    sitemap = (tmp_path / "site" / "sitemap.xml").read_text()
+    assert "<loc>https://example.org/joules/methods.html</loc>" in sitemap
