@@ -194,10 +194,10 @@ def _sudo() -> list[str]:
 
 
 def _unavailable(problem: str) -> Unavailable:
-    if "password" in problem or "superuser" in problem or "sudo" in problem:
+    if any(word in problem.lower() for word in ("password", "superuser", "sorry", "sudoers")):
         return Unavailable(
             "powermetrics needs root, and sudo does not give it without a password.",
-            f"{problem}. llmjoules never asks for one.",
+            f"{problem}. llmjoules never asks for a password.",
             "Run `sudo visudo -f /etc/sudoers.d/powermetrics` and write: "
             f"{getpass.getuser()} ALL = (root) NOPASSWD: {_program()}",
         )
