@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 
@@ -80,19 +81,19 @@ def _ordinals(text: str, count: int) -> tuple[int, ...]:
         number = int(digits.group()) if digits else -1
         if number in found:
             return ()
-        if not 0 <= number < count:
+        if number < 0:
             break
         found.append(number)
-    return tuple(found)
+    return tuple(takewhile(lambda number: number < count, found))
 
 
 def _places(text: str, prefix: str, names: Sequence[Sequence[str]]) -> list[int]:
     """Which GPU each entry means: one with a name that begins with it; a name that ends in `/` may begin the entry."""
+    entries = list(takewhile(lambda entry: entry.startswith(prefix), text.split(",")))
+    if len(set(entries)) < len(entries):
+        return []
     found: list[int] = []
-    for entry in text.split(","):
-        entry = entry.strip()
-        if not entry.startswith(prefix):
-            break
+    for entry in entries:
         fits = [
             n
             for n, own in enumerate(names)

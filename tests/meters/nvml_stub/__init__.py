@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from math import cos, floor, inf, pi
 from pathlib import Path
@@ -104,19 +105,25 @@ def stub(tmp_path_factory: pytest.TempPathFactory) -> Stub:
     return Stub(path)
 
 
-@pytest.fixture
-def rig(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """rig(gpu, gpu, init=0): what the real bindings in this process find from now on. Every session must be ended."""
+Install = Callable[..., None]
+
+
+@contextmanager
+def installed(stub: Stub) -> Iterator[Install]:
+    """install(gpu, gpu, init=0): what the real bindings find in this process. Every session must have been ended."""
     import pynvml
 
     library = ctypes.CDLL(str(stub.path))
-    monkeypatch.setattr(pynvml, "nvmlLib", library)
-    monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
-    for variable in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
-        monkeypatch.delenv(variable, raising=False)
-
-    def install(*gpus: Gpu, init: int = 0) -> None:
-        monkeypatch.setenv(SCRIPT, script(*gpus, init=init))
-
-    yield install
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pynvml, "nvmlLib", library)
+        patch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
+        for variable in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+            patch.delenv(variable, raising=False)
+        yield lambda *gpus, init=0: patch.setenv(SCRIPT, script(*gpus, init=init))
     assert library.nvmlStubSessions() == 0, "a session of NVML is left open"
+
+
+@pytest.fixture
+def rig(stub: Stub) -> Iterator[Install]:
+    with installed(stub) as install:
+        yield install
