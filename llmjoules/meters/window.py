@@ -321,7 +321,7 @@ class PowerCurve(Curve):
 
     A device that renews its figure every `period_s` shows each sample many times to a faster reader. Taken at its word
     it would draw stairs that are late by half a period, so a sample counts once, at the time at which it appeared.
-    Many devices show the mean of the last period, and so power as it was half a period ago (LAG): a window is then off by
+    Many devices show the mean of the last period, so power as it was half a period ago (LAG): a window is then off by
     up to that time times what power changes in it and a period around it, which is part of its band.
     Power may have stepped anywhere between two samples: the trapezoid is then off by ΔP·Δt·(x - 1/2) with x uniform,
     a variance of (ΔP·Δt)²/12 for each interval, and these add up.
