@@ -121,7 +121,10 @@ def main():
 def write(options, with_tasks):
     out = sys.stdout.buffer
     trial = options.n == 1
-    replayed = open(mode("replay"), "rb").read().split(b"\0") if mode("replay") else []
+    replayed = []
+    if mode("replay"):
+        with open(mode("replay"), "rb") as capture:
+            replayed = capture.read().split(b"\0")
     start_s, count = time.monotonic(), 0
     while not options.n or count < options.n:
         if mode("stall") is not None and count == 3 and not trial:

@@ -11,7 +11,7 @@ with open(os.environ["SIM_SUDO_LOG"], "a") as log:
 if sys.argv[1] != "-n" or "hangs" in modes:
     print("Password:", file=sys.stderr, flush=True)
     time.sleep(60)
-if "password" in modes or ("lapses" in modes and "1" != sys.argv[-1]):
+if "password" in modes or ("lapses" in modes and sys.argv[-1] != "1"):
     print("sudo: a password is required", file=sys.stderr, flush=True)
     sys.exit(1)
 if "forks" in modes:  # the real one stays as the parent

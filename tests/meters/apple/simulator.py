@@ -20,6 +20,7 @@ class Simulator:
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self._patch = patch
+        self._before = {child.pid for child in psutil.Process().children()}
         self._log = folder / "sudo.log"
         self._log.touch()
         for name in ("powermetrics", "sudo"):
@@ -43,17 +44,15 @@ class Simulator:
         return self._log.read_text().splitlines()
 
     def running(self) -> list[psutil.Process]:
-        """Our programs and what they left: zombies have no command line, but they are our children."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if str(self.folder) in " ".join(process.cmdline()):
-                    found.append(process)
-                elif process.ppid() == os.getpid() and process.status() == psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except psutil.Error:
-                pass
-        return found
+        """Our programs, and zombies, which have no command line any more."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            is_zombie = process.ppid() == os.getpid() and process.status() == psutil.STATUS_ZOMBIE
+            return (is_zombie and process.pid not in self._before) or str(self.folder) in " ".join(process.cmdline())
+        except psutil.Error:
+            return False
 
     def gone_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds

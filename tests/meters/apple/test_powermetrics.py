@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_the_records_add_up_to_the_energy_of_their_time(mac: Simulator) -> None:
     """Each is rounded to 1 mJ; they follow on each other without gap or overlap."""
     records, _ = stream(meter(), 20)
     start_s, end_s = records[0].start_s, records[-1].end_s
-    assert all(a.end_s == b.start_s for a, b in zip(records, records[1:], strict=False))
+    assert all(a.end_s == b.start_s for a, b in pairwise(records))
     for channel, part in (("cpu:0", "cpu"), ("gpu:0", "gpu"), ("ane:0", "ane")):
         total_j = sum(record.joules[channel] for record in records)
         assert total_j == pytest.approx(energy_j(part, start_s, end_s), abs=0.0005 * 20 + SWING_W * ARRIVAL_S)
@@ -493,7 +494,8 @@ def test_the_papers_tables_give_the_papers_joules(name: str) -> None:
     device = Channel(id="cpu:0", component="cpu", kind="interval")
     scaled, whole, gpu = IntervalCurve(device), IntervalCurve(device), IntervalCurve(device)
     at_s, unknown = 0.0, 0
-    for line in (gzip.decompress(file.read_bytes()) if name.endswith("gz") else file.read_bytes()).decode().split():
+    data = gzip.decompress(file.read_bytes()) if name.endswith(".gz") else file.read_bytes()
+    for line in data.decode().splitlines():
         ms, python, everything, cpu_mw, gpu_mw = line.rsplit(",", 5)[-5:]
         if not ms.replace(".", "").isdigit():
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import plistlib
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ STREAM = b"\0".join(plist(cpu_energy=n, name="a & b" * n) for n in range(1, 5))
 def test_the_pieces_in_which_it_comes_do_not_matter(cuts: list[int]) -> None:
     stream = PlistStream()
     edges = [0, *sorted(cuts), len(STREAM)]
-    records = [r for a, b in zip(edges, edges[1:], strict=False) for r in stream.feed(STREAM[a:b])]
+    records = [r for a, b in pairwise(edges) for r in stream.feed(STREAM[a:b])]
     assert [record.joules["cpu"] for record in records] == [0.001, 0.002, 0.003, 0.004]
     assert stream.dropped == 0
 
