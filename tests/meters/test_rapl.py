@@ -22,6 +22,7 @@ from llmjoules.records.record import Channel
 from llmjoules.runner.totals import totals
 
 RANGE_UJ = 262_143_328_850
+CLOSE = 0.15  # the thread that plays the kernel is late on a busy machine
 ONE_SOCKET = {
     "intel-rapl:0": "psys",
     "intel-rapl:1": "package-0",
@@ -166,7 +167,7 @@ def test_psys_is_the_host_contains_the_others_and_is_never_part_of_the_total_of_
         "host": ("host",),
     }
     for component, power_w in {"cpu": 40.0, "dram": 8.0, "host": 90.0}.items():
-        assert found[component].joules == pytest.approx(power_w * length_s, rel=0.05)
+        assert found[component].joules == pytest.approx(power_w * length_s, rel=CLOSE)
 
 
 def test_two_sockets_add_up(root: Path) -> None:
@@ -177,18 +178,18 @@ def test_two_sockets_add_up(root: Path) -> None:
         length_s = window.end_s - window.start_s
         found = totals(monitor.meters, window.energies)
     assert found["cpu"].channels == ("cpu:0", "cpu:1")
-    assert found["cpu"].joules == pytest.approx(100 * length_s, rel=0.05)
-    assert found["dram"].joules == pytest.approx(11 * length_s, rel=0.05)
+    assert found["cpu"].joules == pytest.approx(100 * length_s, rel=CLOSE)
+    assert found["dram"].joules == pytest.approx(11 * length_s, rel=CLOSE)
 
 
 def test_a_counter_that_wraps_at_its_range_goes_on(root: Path) -> None:
-    """It wraps each 0.1 s at 50 W: ten times in the run."""
+    """It wraps each 0.2 s at 100 W, three times in the window; one that were missed would be a third of it."""
     tree = Tree(root, AMD)
-    tree.range_uj("intel-rapl:0", 5_000_000)
-    with Draw(tree, {"intel-rapl:0": 50.0}, wraps_at_uj=5_000_000), Monitor(["rapl"]) as monitor:
+    tree.range_uj("intel-rapl:0", 20_000_000)
+    with Draw(tree, {"intel-rapl:0": 100.0}, wraps_at_uj=20_000_000), Monitor(["rapl"]) as monitor:
         with monitor.window("load") as window:
             time.sleep(0.6)
-        assert window.joules("cpu:0") == pytest.approx(50 * (window.end_s - window.start_s), rel=0.05)
+        assert window.joules("cpu:0") == pytest.approx(100 * (window.end_s - window.start_s), rel=CLOSE)
 
 
 def test_a_range_that_cannot_be_read_makes_a_wrap_a_null_and_no_crash(root: Path) -> None:
@@ -217,7 +218,7 @@ def test_a_zone_that_vanishes_in_a_run_is_null_with_a_reason_and_the_others_go_o
             time.sleep(0.3)
         assert after.joules("cpu:1") is None
         assert after.reason("cpu:1") == "missing: the meter gave no reading: read gave no usable number for cpu:1"
-        assert after.joules("cpu:0") == pytest.approx(40 * (after.end_s - after.start_s), rel=0.05)
+        assert after.joules("cpu:0") == pytest.approx(40 * (after.end_s - after.start_s), rel=CLOSE)
 
 
 def test_all_zones_vanishing_is_null_with_the_cause(root: Path) -> None:
