@@ -23,6 +23,7 @@ Wanted: TypeAlias = Literal["all"] | tuple[Annotated[int, msgspec.Meta(ge=0)] | 
 GAIN = 0.05  # of a board against an external meter: ±5 % is typical, ±10 % the worst seen; no two boards are alike
 PASCAL, VOLTA, TURING, AMPERE, ADA, HOPPER = 4, 5, 6, 7, 8, 9
 MOVES_WITHIN_S = 1.0
+STANDS_STILL = "its energy counter stands still"
 
 # NVML's error codes: what, why, what to do.
 _ERRORS: dict[int, tuple[str, str, str]] = {
@@ -159,16 +160,18 @@ def choose(boards: Sequence[Board], wanted: Wanted) -> tuple[list[Board], str | 
 
 def standing_still(nvml: Any, boards: Sequence[Board]) -> set[int]:
     """Numbers of the boards whose energy counters do not move within a second. Takes one tick where all of them do."""
-
-    def total(board: Board) -> Any:
-        return ask(nvml, "nvmlDeviceGetTotalEnergyConsumption", board.handle)
-
-    first = {board.number: total(board) for board in boards}
+    first = {board.number: energy_mj(nvml, board) for board in boards}
     still, deadline = list(boards), time.monotonic() + MOVES_WITHIN_S
     while still and time.monotonic() < deadline:
         time.sleep(0.005)
-        still = [board for board in still if total(board) == first[board.number]]
+        still = [board for board in still if energy_mj(nvml, board) == first[board.number]]
     return {board.number for board in still}
+
+
+def energy_mj(nvml: Any, board: Board) -> int | None:
+    """The running total as NVML gives it; None where the board has none."""
+    total: int | None = ask(nvml, "nvmlDeviceGetTotalEnergyConsumption", board.handle)
+    return total
 
 
 def counter(board: Board, note: str | None) -> Channel:

@@ -126,7 +126,7 @@ def _routes(nvml: Any, boards: list[Board], note: str | None, left_out: dict[str
     found: list[Route] = []
     for board in boards:
         name, counter = f"gpu:{board.number}", counters.get(board.number)
-        stands_still = "its energy counter stands still" if board.number in still else None
+        stands_still = nvidia.STANDS_STILL if board.number in still else None
         power = _power(nvml, board, note, stands_still)
         if counter is not None and not stands_still:
             found.append(counter)

@@ -110,9 +110,12 @@ class PyJoules(Meter):
                 for board in chosen:
                     name = f"gpu:{board.number}"
                     domain = library.NvidiaGPUDomain(board.nvml_index)
+                    if nvidia.energy_mj(nvml, board) is not None and board.number in still:
+                        self._left_out[name] = nvidia.STANDS_STILL
+                        continue
                     unit, why = _unit_of_gpu(nvml, board, domain)
-                    if unit is None or board.number in still:
-                        self._left_out[name] = why or "its energy counter stands still"
+                    if unit is None:
+                        self._left_out[name] = why
                     else:
                         yield Domain(domain, unit, nvidia.counter(board, note))
         except Unavailable as error:
@@ -148,9 +151,9 @@ def _configured(domain: Any) -> Any:
     return device
 
 
-def _unit_of_gpu(nvml: Any, board: Board, domain: Any) -> tuple[str | None, str | None]:
+def _unit_of_gpu(nvml: Any, board: Board, domain: Any) -> tuple[str | None, str]:
     """The unit in which pyJoules gives this GPU's energy; or None, and why the GPU is left out."""
-    direct_mj = nvidia.ask(nvml, "nvmlDeviceGetTotalEnergyConsumption", board.handle)
+    direct_mj = nvidia.energy_mj(nvml, board)
     if direct_mj is None:
         return None, f"{board.name} has no energy counter, and pyJoules reads nothing else"
     try:
@@ -164,7 +167,7 @@ def _unit_of_gpu(nvml: Any, board: Board, domain: Any) -> tuple[str | None, str 
     ratio = value / direct_mj if direct_mj else 0.0
     for unit, expected in (("mJ", 1.0), ("µJ", 1000.0)):
         if expected / 2 < ratio < expected * 2:
-            return unit, None
+            return unit, ""
     return None, f"pyJoules gives {value:g} where NVML has {direct_mj:g} mJ: in which unit is not known"
 
 
