@@ -7,7 +7,7 @@ from math import floor, isfinite, log10
 from typing import NamedTuple
 
 from llmjoules.records.stats import Estimate
-from llmjoules.sitegen.text import number, unit_for
+from llmjoules.sitegen.text import Unit, number
 
 WIDTH = 116.0
 PAD = 5.0
@@ -28,9 +28,8 @@ class Scale(NamedTuple):
             share = (value - self.low) / (self.high - self.low)
         return round(PAD + (WIDTH - 2 * PAD) * min(max(share, 0.0), 1.0), 1)
 
-    @property
-    def label(self) -> str:
-        unit = unit_for([self.high])
+    def label(self, unit: Unit) -> str:
+        """Its ends, in the unit of the column beside it."""
         ends = f"{number(self.low * unit.factor, 2)} to {number(self.high * unit.factor, 2)} {unit.prefix}J"
         return f"{ends}, log" if self.log else ends
 

@@ -20,6 +20,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 # Over the bars of joules that were not measured.
 HATCH = {"fillmode": "overlay", "fgcolor": "--paper", "fgopacity": 0.55, "size": 7, "solidity": 0.25}
+CUT_AT = 2.5  # times the largest mean
 SERIES = 6  # colours --s-0 … --s-5
 PHASES = (
     "idle", "import", "tokenizer", "model", "pipeline", "model+pipeline", "warm-up",
@@ -61,7 +62,8 @@ def scaling_figure(curves: Sequence[Curve], figure: str, by_threads: bool) -> Fi
     noun = "threads" if by_threads else "devices"
     energy = figure == "j_per_token"
     curves = [curve for curve in curves if any(_estimate(row, figure) is not None for row in curve.rows)]
-    means = [estimate.mean for curve in curves for row in curve.rows if (estimate := _estimate(row, figure))]
+    estimates = [estimate for curve in curves for row in curve.rows if (estimate := _estimate(row, figure))]
+    means = [estimate.mean for estimate in estimates]
     unit = text.unit_for(means) if energy else text.Unit("", 1.0)
     title = f"{unit.prefix}J/token" if energy else "tokens/s"
     data: list[dict[str, Any]] = []
@@ -87,8 +89,8 @@ def scaling_figure(curves: Sequence[Curve], figure: str, by_threads: bool) -> Fi
                 "type": "log" if log_x else "linear", "showgrid": False, "fixedrange": True, "pad": 0.08,
             },
             "yaxis": {
-                "ticksuffix": f" {title}", "showticksuffix": "last", "rangemode": "tozero",
-                "type": "log" if log_y else "linear", "fixedrange": True,
+                "ticksuffix": f" {title}", "showticksuffix": "last", "fixedrange": True,
+                **({"type": "log"} if log_y else {"range": [0, short_figure(_top(estimates) * unit.factor)]}),
             },
         },
     }  # fmt: skip
@@ -99,9 +101,22 @@ def scaling_figure(curves: Sequence[Curve], figure: str, by_threads: bool) -> Fi
         if (estimate := _estimate(row, figure)) is not None
     ]
     table = Table(("Model", noun.capitalize(), title, "Interval over"), tuple(rows))
-    caption = _scaling_caption(curves, energy, noun)
+    caption = _scaling_caption(curves, energy, noun) + _cut_note(estimates)
     heading = f"Energy per token against {noun}" if energy else f"Speed against {noun}"
     return Figure(f"{'energy' if energy else 'speed'}-{noun}", heading, caption, plot, table)
+
+
+def _top(estimates: Sequence[Estimate]) -> float:
+    """The end of an axis: holds the intervals, unless a few repeats make one so wide that the means would vanish."""
+    highest = max((estimate.mean for estimate in estimates), default=1.0)
+    widest = max((estimate.mean + (estimate.half_width or 0.0) for estimate in estimates), default=1.0)
+    return min(widest, CUT_AT * highest) * 1.08 or 1.0
+
+
+def _cut_note(estimates: Sequence[Estimate]) -> str:
+    highest = max((estimate.mean for estimate in estimates), default=0.0)
+    cut = any(estimate.mean + (estimate.half_width or 0.0) > CUT_AT * highest for estimate in estimates)
+    return " Intervals that reach beyond the chart are cut at its edge; the table has them in full." if cut else ""
 
 
 def _scaling_caption(curves: Sequence[Curve], energy: bool, noun: str) -> str:
@@ -133,10 +148,12 @@ def rows_figure(rows: Sequence[Row], name: str) -> Figure:
         if half is not None:
             trace["error_x"] = {
                 "type": "data",
+                "symmetric": False,
                 "array": [short_figure(half * unit.factor)],
+                "arrayminus": [short_figure(min(half, estimate.mean) * unit.factor)],
                 "thickness": 2,
                 "width": 4,
-                "color": component_colour(row.component),
+                "color": colour,
             }
         data.append(trace)
     plot = {
@@ -145,7 +162,7 @@ def rows_figure(rows: Sequence[Row], name: str) -> Figure:
             "xaxis": {
                 "ticksuffix": f" {unit.prefix}J/token",
                 "showticksuffix": "last",
-                "rangemode": "tozero",
+                "range": [0, short_figure(_top([row.j_per_token for row in chosen if row.j_per_token]) * unit.factor)],
                 "fixedrange": True,
             },
             "yaxis": _rows_axis(len(chosen)),
@@ -164,9 +181,8 @@ def rows_figure(rows: Sequence[Row], name: str) -> Figure:
         ),
     )
     hollow = " Hollow: estimated or simulated, not measured." if any(row.source != "measured" for row in chosen) else ""
-    caption = (
-        f"Joules per output token of {name}, with 95 % intervals of the mean; a channel's gain comes on top.{hollow}"
-    )
+    said = f"Joules per output token of {name}, with 95 % intervals of the mean; a channel's gain comes on top."
+    caption = said + hollow + _cut_note([row.j_per_token for row in chosen if row.j_per_token])
     return Figure("per-token", "Energy per token by setting", caption, plot, table, _tall(len(chosen)))
 
 
@@ -245,11 +261,11 @@ def _row_labels(rows: Sequence[Row], *, escape: bool = True) -> list[str]:
         words += [row.settings[name] for name in names if name in row.settings]
         words += [text.component_name(row.component)] if several_components else []
         words += ["published"] if row.published else []
-        label = ", ".join(words) or row.key[:6]
+        label = text.shown(", ".join(words) or row.key[:6])
         while label in labels:
             label += "′"
         labels.append(label)
-    return [plot_text(text.shown(label)) if escape else label for label in labels]
+    return [plot_text(label) if escape else label for label in labels]
 
 
 def _rows_axis(rows: int) -> dict[str, Any]:
@@ -258,7 +274,9 @@ def _rows_axis(rows: int) -> dict[str, Any]:
 
 
 def _tall(rows: int) -> str:
-    return "rows-few" if rows <= 3 else "rows-some" if rows <= 8 else "rows-many"
+    return next(
+        (shape for most, shape in ((3, "rows-few"), (8, "rows-some"), (18, "rows-many")) if rows <= most), "rows-most"
+    )
 
 
 def _line(i: int, name: str, points: Sequence[tuple[int, Estimate]], factor: float) -> dict[str, Any]:
@@ -271,8 +289,12 @@ def _line(i: int, name: str, points: Sequence[tuple[int, Estimate]], factor: flo
         "hovertemplate": "%{y:.4g} with %{x}<extra></extra>",
     }  # fmt: skip
     if any(e.half_width is not None for _, e in points):
-        halves = [short_figure((e.half_width or 0.0) * factor) for _, e in points]
-        trace["error_y"] = {"type": "data", "array": halves, "thickness": 1.4, "width": 5, "color": colour}
+        halves = [(e.half_width or 0.0, min(e.half_width or 0.0, e.mean)) for _, e in points]
+        trace["error_y"] = {
+            "type": "data", "symmetric": False, "thickness": 1.4, "width": 5, "color": colour,
+            "array": [short_figure(up * factor) for up, _ in halves],
+            "arrayminus": [short_figure(down * factor) for _, down in halves],  # no energy and no speed is below zero
+        }  # fmt: skip
     return trace
 
 

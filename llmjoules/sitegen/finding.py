@@ -225,11 +225,13 @@ def curves(rows: Iterable[Row], by_threads: bool) -> list[Curve]:
             )
     groups = list(found.values())
     several_systems = len({group[0].system for group in groups}) > 1
+    several_components = len({group[0].component for group in groups}) > 1
     firsts = [group[0] for group in groups]
     names = telling(firsts)
     result = []
     for group in groups:
         words = [short(group[0].model), *([short(group[0].system)] if several_systems else [])]
+        words += [text.component_name(group[0].component)] if several_components else []
         same_model = [row for row in firsts if row.model == group[0].model and row.system == group[0].system]
         if len(same_model) > 1:
             words += [group[0].settings[name] for name in names if name in group[0].settings and name != "cell"]

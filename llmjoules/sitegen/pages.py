@@ -107,8 +107,17 @@ class Site:
             title=finding.home_title(rows),
             lead=self._counts(),
             table=table_view(finding.sections(rows), rows),
+            charts=self._home_charts(rows),
+            failed=len(self.loaded.failed),
             others=text.listed(others) if others else "",
         )
+
+    def _home_charts(self, rows: Sequence[Row]) -> list[figures.Figure]:
+        """Energy and speed of the curves that there are most of; none where nothing was varied."""
+        choices = [(by, [curve for curve in finding.curves(rows, by) if len(curve.rows) > 1]) for by in (False, True)]
+        by_threads, curves = max(choices, key=lambda choice: len(choice[1]))
+        charts = [figures.scaling_figure(curves, figure, by_threads) for figure in ("j_per_token", "tokens_per_s")]
+        return [chart for chart in charts if chart.table.rows]
 
     def _scaling(self) -> str:
         rows = primary_rows(self.rows)

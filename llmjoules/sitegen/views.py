@@ -109,7 +109,9 @@ def table_view(sections: Iterable[finding.Section], rows: Sequence[Row]) -> Tabl
         )
     kinds = {row.by_threads for row in rows if row.units is not None}
     units = "Threads" if kinds == {True} else "Devices" if kinds == {False} else "Devices, threads"
-    return TableView(tuple(views), f"{token.prefix}J/token", f"{joule.prefix}J", scale.label if scale else "", units)
+    return TableView(
+        tuple(views), f"{token.prefix}J/token", f"{joule.prefix}J", scale.label(token) if scale else "", units
+    )
 
 
 def row_views(rows: Sequence[Row]) -> list[RowView]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -111,6 +113,18 @@ def test_scaling_names_the_lowest_mean_of_measured_curves_with_what_it_can_be_to
     # 4 ± 0.25, 3 ± 0.25, 6 ± 0.25 J/token (t(2) * 0.1 / sqrt(3) = 0.248) with 1, 2, 4 threads.
     scaling = Html(build(measured()) / "scaling.html")
     assert "lowest mean with 2 threads, 3.00 ± 0.25 J/token; every other setting is higher" in scaling.heading
+
+
+def test_an_interval_wider_than_its_mean_ends_at_zero_and_is_cut_at_the_top(build) -> None:
+    # 1, 4, 7 J/token in three loads: ± 4.3027 * 3 / sqrt(3) = 7.45, more than the mean of 4.
+    records = [r for n in (1, 2) for r in runs([10.0, 40.0, 70.0], threads=n)]
+    scaling = Html(build(records) / "scaling.html")
+    plot = json.loads(next(script for script in scaling.scripts if "J/token" in script))
+    bars = plot["data"][0]["error_y"]
+    assert bars["array"] == [7.4525, 7.4525]
+    assert bars["arrayminus"] == [4.0, 4.0]
+    assert plot["layout"]["yaxis"]["range"] == [0, 10.8]  # 2.5 times the largest mean, and a little room
+    assert "cut at its edge" in scaling.text
 
 
 def test_scaling_says_what_cannot_be_told_apart(build) -> None:
@@ -290,3 +304,15 @@ def test_addresses_stand_in_pages_only_with_a_base_url(tmp_path: Path, plotly_st
     assert "https://example.org/joules/" in home.attributes("href")
     sitemap = (tmp_path / "site" / "sitemap.xml").read_text()
     assert "<loc>https://example.org/joules/methods.html</loc>" in sitemap
+
+
+def test_building_loads_neither_plotly_nor_what_measures(tmp_path: Path, plotly_stub: Path) -> None:
+    file = write(tmp_path / "r.jsonl", runs())
+    code = (
+        "import sys; from llmjoules.sitegen.build import build_site; "
+        f"build_site([{str(file)!r}], {str(tmp_path / 'site')!r}, plotly_js={str(plotly_stub)!r}); "
+        "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'transformers', 'plotly', 'numpy')"
+        " or m.startswith(('llmjoules.meters', 'llmjoules.runner'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
