@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from llmjoules.records.record import Accelerator, MeterInfo
 from llmjoules.sitegen.build import build_site
+from llmjoules.sitegen.pages import environment
 from llmjoules.sitegen.text import file_name
 from tests.builders import RAPL, make_run
 from tests.sitegen.html import pages
@@ -90,6 +91,16 @@ def test_plot_labels_cannot_make_links(tmp_path: Path, plotly_stub: Path) -> Non
     assert "&lt;a" in labels
     assert "<a" not in labels
     assert "<b>" not in labels
+
+
+def test_data_in_a_page_cannot_end_its_block_and_holds_no_nan() -> None:
+    template = environment().from_string('<script type="application/json">{{ value|data }}</script>')
+    value = {"</script><script>": ["<!--", "&amp;", "'\""]}
+    page = template.render(value=value)
+    assert page.count("<") == 2
+    assert json.loads(page.partition(">")[2].rpartition("<")[0]) == value
+    with pytest.raises(ValueError, match="JSON compliant"):
+        template.render(value=float("nan"))
 
 
 @pytest.mark.parametrize("number", ["1e308", "5e-324", "0", "123456789012345678901234567890"])

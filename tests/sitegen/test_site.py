@@ -152,6 +152,12 @@ def test_a_failed_run_has_its_page_and_is_counted(build) -> None:
     assert "OutOfMemoryError" in Html(site / "health.html").text
 
 
+def test_a_site_of_failed_runs_alone_can_be_built(build) -> None:
+    site = build([failed()])
+    assert Html(site / "index.html").heading == "No run has finished yet"
+    assert "OutOfMemoryError" in page_of(site, "models", "no energy per token").text
+
+
 def test_published_figures_are_marked_and_not_mixed_with_runs(full_site: Path) -> None:
     home = Html(full_site / "index.html").text
     assert "Published chip energy from papers and other tools, not ranked with runs of ours" in home
