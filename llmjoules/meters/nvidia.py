@@ -161,7 +161,8 @@ def choose(boards: Sequence[Board], wanted: Wanted) -> tuple[list[Board], str | 
 def standing_still(nvml: Any, boards: Sequence[Board]) -> set[int]:
     """Numbers of the boards whose energy counters do not move within a second. Takes one tick where all of them do."""
     first = {board.number: energy_mj(nvml, board) for board in boards}
-    still, deadline = list(boards), time.monotonic() + MOVES_WITHIN_S
+    still = [board for board in boards if first[board.number] is not None]
+    deadline = time.monotonic() + MOVES_WITHIN_S
     while still and time.monotonic() < deadline:
         time.sleep(0.005)
         still = [board for board in still if energy_mj(nvml, board) == first[board.number]]

@@ -122,7 +122,7 @@ def _routes(nvml: Any, boards: list[Board], note: str | None, left_out: dict[str
     """
     counters = {board.number: route for board in boards if (route := _counter(nvml, board, note)) is not None}
     # A counter that stands still is seen on some boards; it does not mean zero joules.
-    still = nvidia.standing_still(nvml, [board for board in boards if board.number in counters])
+    still = nvidia.standing_still(nvml, boards)
     found: list[Route] = []
     for board in boards:
         name, counter = f"gpu:{board.number}", counters.get(board.number)

@@ -49,8 +49,7 @@ class PyJoules(Meter):
         super().__init__(options)
         self._domains: list[Domain] = []
         self._left_out: dict[str, str] = {}
-        self._devices: dict[str, Any] = {}
-        self._sessions = 0  # of NVML: pyJoules begins one with every device, and never ends it
+        self._open: list[tuple[Domain, Any]] = []  # with pyJoules' device of each
 
     def probe(self) -> list[Channel]:
         try:
@@ -68,28 +67,28 @@ class PyJoules(Meter):
         if not self._domains:
             self.probe()
         for domain in self._domains:
-            self._devices[domain.channel.id] = _configured(domain.domain)
-            self._sessions += domain.channel.component == "gpu"
+            try:
+                self._open.append((domain, _device(domain.domain)))
+            except Exception:  # a GPU that was lost since; then its readings are missing
+                continue
 
     def read(self) -> dict[str, float]:
         found: dict[str, float] = {}
         problem: Exception | None = None
-        devices = self._devices
-        for domain in self._domains:
+        for domain, device in self._open:
             try:
-                [value] = devices[domain.channel.id].get_energy()
+                [value] = device.get_energy()
                 found[domain.channel.id] = value * UNITS_J[domain.unit]
-            except Exception as error:  # NVMLError, OSError, ValueError: one domain that fails leaves the others
+            except Exception as error:  # NVMLError, OSError, ValueError: one that fails leaves the others
                 problem = error
         if not found and problem is not None:
             raise problem
         return found
 
     def close(self) -> None:
-        self._devices = {}
-        for _ in range(self._sessions):
-            nvidia.bindings().nvmlShutdown()
-        self._sessions = 0
+        opened, self._open = self._open, []
+        for domain, _ in opened:
+            _release(domain.domain)
 
     def describe(self) -> dict[str, Any]:
         return super().describe() | {
@@ -110,7 +109,7 @@ class PyJoules(Meter):
                 for board in chosen:
                     name = f"gpu:{board.number}"
                     domain = library.NvidiaGPUDomain(board.nvml_index)
-                    if nvidia.energy_mj(nvml, board) is not None and board.number in still:
+                    if board.number in still:
                         self._left_out[name] = nvidia.STANDS_STILL
                         continue
                     unit, why = _unit_of_gpu(nvml, board, domain)
@@ -119,7 +118,9 @@ class PyJoules(Meter):
                     else:
                         yield Domain(domain, unit, nvidia.counter(board, note))
         except Unavailable as error:
-            self._left_out["gpu"] = _one_sentence(error)
+            if self.options.gpus is not None:  # these very GPUs were asked for
+                raise
+            self._left_out["gpu"] = " ".join(filter(None, (error.what, error.why))).rstrip(".")
 
     def _rapl(self, library: Any) -> Iterator[Domain]:
         """A domain for each package, and for its memory, that this user may read."""
@@ -134,9 +135,9 @@ class PyJoules(Meter):
         for domain in domains:
             name = f"{'cpu' if domain.get_domain_name() == 'package' else 'dram'}:{domain.socket}"
             try:
-                configured = _configured(domain)
-                configured.get_energy()
-                yield Domain(domain, "µJ", _rapl_channel(name, configured))
+                reading = _device(domain)
+                reading.get_energy()
+                yield Domain(domain, "µJ", _rapl_channel(name, reading))
             except PermissionError as error:
                 self._left_out[name] = (
                     f"no permission to read {error.filename}: sudo chmod -R a+r {library.RAPL_API_DIR}"
@@ -145,10 +146,21 @@ class PyJoules(Meter):
                 self._left_out[name] = str(error)
 
 
-def _configured(domain: Any) -> Any:
+def _device(domain: Any) -> Any:
+    """pyJoules' device for this domain alone; to be released."""
     device = domain.get_device_type()()
-    device.configure([domain])
+    try:
+        device.configure([domain])
+    except Exception:
+        _release(domain)
+        raise
     return device
+
+
+def _release(domain: Any) -> None:
+    """pyJoules begins a session of NVML with every device for GPUs, and never ends it."""
+    if hasattr(domain, "device_id"):
+        nvidia.bindings().nvmlShutdown()
 
 
 def _unit_of_gpu(nvml: Any, board: Board, domain: Any) -> tuple[str | None, str]:
@@ -157,11 +169,11 @@ def _unit_of_gpu(nvml: Any, board: Board, domain: Any) -> tuple[str | None, str]
     if direct_mj is None:
         return None, f"{board.name} has no energy counter, and pyJoules reads nothing else"
     try:
-        device = _configured(domain)
+        device = _device(domain)
         try:
             [value] = device.get_energy()
         finally:
-            nvml.nvmlShutdown()  # of the session that the device has begun
+            _release(domain)
     except Exception as error:
         return None, f"pyJoules cannot read it: {describe(error)}"
     ratio = value / direct_mj if direct_mj else 0.0
@@ -186,10 +198,6 @@ def _rapl_channel(name: str, device: Any) -> Channel:
         resolution=RESOLUTION_J,
         wraps_at_j=wraps_at_j or None,
     )
-
-
-def _one_sentence(error: Unavailable) -> str:
-    return " ".join(filter(None, (error.what, error.why))).rstrip(".")
 
 
 @hookimpl

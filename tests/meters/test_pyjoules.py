@@ -12,7 +12,8 @@ import pytest
 
 from llmjoules import Monitor
 from llmjoules.meters.monitor import probe
-from llmjoules.meters.pyjoules import PyJoules
+from llmjoules.meters.nvidia import MOVES_WITHIN_S
+from llmjoules.meters.pyjoules import PyJoules, PyJoulesOptions
 from llmjoules.meters.testing import check_meter
 from llmjoules.meters.types import Unavailable
 from llmjoules.records.record import Run
@@ -170,6 +171,35 @@ def test_a_lost_gpu_leaves_the_others(rig: Install) -> None:
     time.sleep(0.4)
     assert set(meter.read()) == {"gpu:1"}
     meter.close()
+
+
+def test_a_gpu_that_is_lost_before_it_is_opened_leaves_the_others(rig: Install) -> None:
+    rig(Gpu(bus=1, uuid=uuid(1), lost_at=time.monotonic() + 0.4), Gpu(bus=2, uuid=uuid(2)))
+    meter = PyJoules()
+    assert ids(meter) == ["gpu:0", "gpu:1"]
+    time.sleep(0.4)
+    meter.open()
+    assert set(meter.read()) == {"gpu:1"}
+    meter.close()
+
+
+@leaves_files_open
+def test_gpus_that_were_asked_for_are_not_passed_over_in_silence(rig: Install, powercap: Path) -> None:
+    rig(Gpu())
+    zone(powercap, "intel-rapl:0", "package-0")
+    with pytest.raises(Unavailable, match="No such GPU: 7"):
+        probe(PyJoules(PyJoulesOptions(gpus=(7,))))
+    rig(init=9)
+    with pytest.raises(Unavailable, match="driver is not loaded"):
+        probe(PyJoules(PyJoulesOptions(gpus="all")))
+    assert ids(PyJoules()) == ["cpu:0"]
+
+
+def test_gpus_without_a_counter_cost_no_waiting(rig: Install) -> None:
+    rig(Gpu(bus=1, uuid=uuid(1), energy=0), Gpu(bus=2, uuid=uuid(2), tick=0.02))
+    begun_s = time.monotonic()
+    ids(PyJoules())
+    assert time.monotonic() - begun_s < MOVES_WITHIN_S
 
 
 @leaves_files_open
