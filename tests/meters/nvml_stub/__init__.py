@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from math import cos, floor, inf, pi
@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from llmjoules import Window
 
 LIBRARY = "libnvidia-ml.so.1"
 SCRIPT = "LLMJOULES_NVML_STUB"
@@ -75,6 +77,21 @@ class Gpu:
         pulse_j = self.pulse * self.pulse_s * (floor(pulses) / 2 + min(pulses % 1, 0.5))
         step_j = self.step * (t_s - self.step_at) if t_s > self.step_at else 0.0
         return self.base * t_s + wave_j + pulse_j + step_j
+
+
+def held(gpu: Gpu, windows: Iterable[Window], channel: str) -> bool:
+    """Do the stated bands hold the truth? They are of 95 %: one of these windows may lie outside its own, none by far.
+
+    At a steady power a band may be 0.00 J, and rounding is not.
+    """
+    errors = []
+    for window in windows:
+        joules, uncertainty_j = window.joules(channel), window.uncertainty_j(channel)
+        assert window.end_s is not None
+        assert joules is not None, window.reason(channel)
+        assert uncertainty_j is not None
+        errors.append(abs(joules - gpu.energy_j(window.start_s, window.end_s)) / (uncertainty_j + 0.02))
+    return max(errors) <= 1.5 and sum(error > 1 for error in errors) <= 1
 
 
 def script(*gpus: Gpu, init: int = 0) -> str:
