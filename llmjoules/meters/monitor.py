@@ -205,7 +205,7 @@ class _Watcher:
         self.problems: dict[str, str] = {}  # of one channel, by its id in the record
         self._called_s: float | None = None  # since when a reading is under way
         self.curves = {channel.id: curve_for(channel) for channel in channels.values()}
-        self.info = MeterInfo(name=meter.name, channels=tuple(channels.values()), options=_described(meter))
+        self._channels = tuple(channels.values())
         periods_s = [channel.period_s for channel in channels.values()]
         self.period_s = max(periods_s)
         self.settle_s = 3 * self.period_s + 0.3
@@ -219,6 +219,11 @@ class _Watcher:
         self._wake = threading.Event()
         self._read = threading.Event()
         self._threads: list[threading.Thread] = []
+
+    @property
+    def info(self) -> MeterInfo:
+        """As it stands now: some of what a meter tells of itself it knows only once it has measured."""
+        return MeterInfo(name=self.name, channels=self._channels, options=_described(self.meter))
 
     @property
     def alive(self) -> bool:
@@ -376,10 +381,9 @@ def _automatic(registry: Registry, options: Mapping[str, Mapping[str, Any]], mon
         if not measuring:
             raise LlmjoulesError("No meter is usable here.", "; ".join(refused), "See why: llmjoules meters")
         return measuring
-    why = f" ({'; '.join(refused)})" if refused else ""
     monitor.notes.append(
-        f"No meter can measure here{why}, so energy is modelled by {modelling[0][0].name!r}, not measured: "
-        "see llmjoules meters."
+        f"No meter can measure here (llmjoules meters says why): energy is modelled by {modelling[0][0].name!r}, "
+        "not measured."
     )
     return modelling[:1]
 

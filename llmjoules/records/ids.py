@@ -34,7 +34,8 @@ def comparability_class(meters: Iterable[MeterInfo], model: Model, workload: Wor
     """Runs may be ranked against each other only where this agrees: same parts of the machine, same way, same work."""
     return short_hash(
         {
-            "scope": sorted({(c.component, c.extent, c.source) for meter in meters for c in meter.channels}),
+            # an id with an @ is a second opinion on a device that is counted already
+            "scope": sorted({(c.component, c.extent, c.source) for m in meters for c in m.channels if "@" not in c.id}),
             "prompt_tokens": workload.prompt_tokens,
             "new_tokens": workload.new_tokens,
             "stop": workload.stop,

@@ -94,7 +94,16 @@ def test_the_metadata_gives_ranges_and_the_extras_of_the_contract(built: tuple[P
     required = metadata.get_all("Requires-Dist")
     assert not [line for line in required if "==" in line.partition(";")[0]]
     base = {line.split(">")[0] for line in required if "extra ==" not in line}
-    assert base == {"msgspec", "nvidia-ml-py", "platformdirs", "pluggy", "psutil", "pyjoules", "rich"}
+    assert base == {
+        "msgspec",
+        "nvidia-ml-py",
+        "platformdirs",
+        "pluggy",
+        "psutil",
+        "pyjoules",
+        "rich",
+        "zeus-apple-silicon",
+    }
 
 
 def entry_points(wheel: Path) -> list[EntryPoint]:
