@@ -8,20 +8,19 @@ from typing import Any
 
 import psutil
 
-import llmjoules
 from llmjoules.meters.cpu import cpu_name, logical_cpus
 from llmjoules.records.record import Accelerator, System
 
-LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "safetensors")
+PACKAGES = ("llmjoules", "torch", "transformers", "accelerate", "tokenizers", "safetensors")
 
 
 def software() -> dict[str, str | None]:
-    found: dict[str, str | None] = {"llmjoules": llmjoules.__version__, "python": platform.python_version()}
-    for library in LIBRARIES:
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
         try:
-            found[library] = version(library)
+            found[package] = version(package)
         except PackageNotFoundError:
-            found[library] = None
+            found[package] = None
     return found
 
 
