@@ -6,6 +6,7 @@ Nothing of NVIDIA's is imported before a session begins, so that a machine witho
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -74,7 +75,15 @@ class Board(NamedTuple):
 
     @property
     def is_ga100(self) -> bool:
-        return self.architecture == AMPERE and any(chip in self.name for chip in ("A100", "A800", "A30"))
+        return self.architecture == AMPERE and re.search(r"\b(A100|A800|A30)\b", self.name) is not None
+
+    @property
+    def duty(self) -> float:
+        """The part of each period that its power sensor sees (same source). Of the energy counter nobody says how it
+        comes about, so it is taken to see no more."""
+        if self.is_ga100 or self.architecture == HOPPER:
+            return 0.25
+        return 0.5 if self.architecture in (PASCAL, VOLTA) else 1.0
 
 
 def bindings() -> Any:
@@ -175,7 +184,7 @@ def energy_mj(nvml: Any, board: Board) -> int | None:
     return total
 
 
-def counter(board: Board, note: str | None) -> Channel:
+def counter(board: Board, *remarks: str | None) -> Channel:
     """The channel of a board's energy counter."""
     return Channel(
         id=f"gpu:{board.number}",
@@ -183,15 +192,22 @@ def counter(board: Board, note: str | None) -> Channel:
         kind="counter",
         period_s=board.period_s,
         resolution=0.001,
+        duty=board.duty,
         gain=GAIN,
         uuid=board.uuid,
         pci=board.pci,
-        note=note_of(board, note),
+        note=note_of(board, *remarks),
     )
 
 
+def _sees(board: Board) -> str | None:
+    period_ms = 1000 * board.period_s
+    return None if board.duty == 1 else f"the sensor sees {board.duty * period_ms:g} ms of every {period_ms:g} ms"
+
+
 def note_of(board: Board, *remarks: str | None) -> str | None:
-    return "; ".join(filter(None, ("whole GPU, shared by MIG" if board.mig is not None else None, *remarks))) or None
+    divided = "whole GPU, shared by MIG" if board.mig is not None else None
+    return "; ".join(filter(None, (divided, _sees(board), *remarks))) or None
 
 
 def ask(nvml: Any, function: str, *arguments: Any) -> Any:

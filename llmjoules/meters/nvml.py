@@ -152,28 +152,18 @@ def _power(nvml: Any, board: Board, *remarks: str | None) -> Route | None:
     """Instant power of the GPU, else of the module that it is a part of, else what NVML calls its power usage."""
 
     def channel(sees: str | None, **changes: Any) -> Channel:
-        note = nvidia.note_of(board, sees, *remarks)
-        return msgspec.structs.replace(nvidia.counter(board, note), kind="power", unit="W", **changes)
+        return msgspec.structs.replace(nvidia.counter(board, sees, *remarks), kind="power", unit="W", **changes)
 
-    usage = channel(_sees(board))
+    usage = channel(None)
     if board.architecture >= nvidia.AMPERE and not board.is_ga100:
         usage = channel("each reading is the mean of the last second", period_s=1.0)
     module = channel("CPU and GPU of the module together", extent="module")
     routes = (
-        Route("instant power", partial(_instant_w, scope=0), channel(_sees(board))),
+        Route("instant power", partial(_instant_w, scope=0), channel(None)),
         Route("instant power of the module", partial(_instant_w, scope=1), module),
         Route("power usage", _usage_w, usage),
     )
     return next((route for route in routes if _if_it_works(nvml, board, route) is not None), None)
-
-
-def _sees(board: Board) -> str | None:
-    """What a reading of power is the mean of, where that is known (SC24, arXiv 2312.02741, table of architectures)."""
-    if board.is_ga100 or board.architecture == nvidia.HOPPER:
-        return "the sensor sees 25 ms of every 100 ms"
-    if board.architecture in (nvidia.PASCAL, nvidia.VOLTA):
-        return "the sensor sees 10 ms of every 20 ms"
-    return None
 
 
 def _if_it_works(nvml: Any, board: Board, route: Route) -> Route | None:

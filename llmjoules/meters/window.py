@@ -209,15 +209,31 @@ class TotalCurve(Curve):
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel)
         self.dt: list[float] = []  # half-width of the time of each knot
+        self._unseen_j2: list[float] = []  # running sum
 
     def _columns(self) -> list[list]:  # type: ignore[type-arg]
-        return [*super()._columns(), self.dt]
+        return [*super()._columns(), self.dt, self._unseen_j2]
 
     def _knot(self, t_s: float, dt_s: float, joules: float, bad: Reason | None) -> None:
         if self.t and t_s <= self.t[-1]:
             return  # two ticks inside one reading's timing error: the later one will do
         self._append(t_s, joules, bad)
         self.dt.append(dt_s)
+        self._unseen_j2.append((self._unseen_j2[-1] if self._unseen_j2 else 0.0) + self._unseen_variance_j2())
+
+    def _unseen_variance_j2(self) -> float:
+        """What the last interval's energy is off by where the sensor looks for a part of it only, as a variance.
+
+        Power that stepped by ΔP at x of the interval, x uniform, is seen from the sensor's next look on: off by ΔP·Δt·x
+        up to that look, about (1 - duty)/5 of (ΔP·Δt)² in the mean of squares. What timing makes of ΔP is no step.
+        """
+        if self.channel.duty == 1 or len(self.t) < 3:
+            return 0.0
+        i = len(self.t) - 1
+        width_s, power_w, timing_w = self._power_between(i - 1, i)
+        _, earlier_w, earlier_timing_w = self._power_between(i - 2, i - 1)
+        step_w2 = (power_w - earlier_w) ** 2 - (timing_w**2 + earlier_timing_w**2) / 3
+        return max(0.0, step_w2) * width_s**2 * (1 - self.channel.duty) / 5
 
     def _at(self, t_s: float) -> _Point:
         i = self._interval(t_s)
@@ -284,7 +300,8 @@ class TotalCurve(Curve):
     def _window_uncertainty(self, start_s: float, end_s: float, start: _Point, end: _Point) -> float:
         i, last = self._interval(start_s), self._interval(end_s)
         apart_j2 = start.independent_j**2 + end.independent_j**2 + self._rounding_j(last - i + 1) ** 2
-        edges = sqrt(apart_j2 + (start.common_j + end.common_j) ** 2)
+        unseen_j2 = Z_95**2 * (self._unseen_j2[min(last + 2, len(self.t) - 1)] - self._unseen_j2[i])
+        edges = sqrt(apart_j2 + unseen_j2 + (start.common_j + end.common_j) ** 2)
         if i != last:
             return edges
         # No reading fell inside: what the interval holds beside the window may as well lie in it, or in reverse.

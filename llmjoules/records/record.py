@@ -34,6 +34,7 @@ class Channel(Struct, frozen=True, kw_only=True):
     unit: of the readings, joules (a running total) or watts.
     period_s: how often the device renews its reading; 0 if a reading is never stale.
     resolution: the smallest step of a reading, in `unit`.
+    duty: the part of each period in which the sensor looks; what happens in the rest it does not see.
     gain: systematic error of the channel as a fraction, which no number of repeats reduces; null if unknown.
     wraps_at_j: where a running total starts again at zero; null if it does not wrap.
     contains: ids of the channels that this one includes, so that overlapping ones are never added up.
@@ -47,6 +48,7 @@ class Channel(Struct, frozen=True, kw_only=True):
     source: Source = "measured"
     period_s: NonNegative = 0.0
     resolution: NonNegative = 0.0
+    duty: Annotated[float, Meta(gt=0, le=1)] = 1.0
     gain: NonNegative | None = None
     wraps_at_j: Annotated[float, Meta(gt=0)] | None = None
     contains: tuple[str, ...] = ()
