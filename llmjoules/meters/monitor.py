@@ -17,13 +17,14 @@ from llmjoules.meters.registry import Registry
 from llmjoules.meters.types import IntervalRecord, Meter, Unavailable
 from llmjoules.meters.window import IntervalCurve, PowerCurve, Reason, WindowEnergy, curve_for
 from llmjoules.records.errors import LlmjoulesError
-from llmjoules.records.record import Channel, Energy, MeterInfo, TraceLine
+from llmjoules.records.record import Channel, DeviceState, Energy, MeterInfo, TraceLine
 
 # How often a meter is read: a tenth of its period finds the moment of its tick; more often than every 5 ms disturbs the
 # measured code, more rarely than every 100 ms leaves its edges vague. Counters that are renewed faster than we read
 # need no finding.
 READ_EVERY_S = 0.02
 READ_SHORTEST_S, READ_LONGEST_S = 0.005, 0.1
+STATE_EVERY_S = 1.0  # temperature and clocks move slowly, and asking for them takes longer than reading a counter
 FIRST_READING_LIMIT_S = 5.0
 STOP_LIMIT_S = 2.0
 HANGS_AFTER_S = 0.5  # a reading that is under way for longer is named as the reason why there is none
@@ -178,10 +179,21 @@ class Monitor:
                 channel: curve.trace(edges_s) for watcher in self._watchers for channel, curve in watcher.curves.items()
             }
 
+    def states(self, start_s: float, end_s: float) -> dict[str, list[DeviceState]]:
+        """What the meters told of their devices between two instants, by channel; `at_s` is `time.monotonic()`."""
+        found: dict[str, list[DeviceState]] = {}
+        with self._lock:
+            for watcher in self._watchers:
+                for channel, state in watcher.states:
+                    if start_s <= state.at_s <= end_s:
+                        found.setdefault(channel, []).append(state)
+        return found
+
     def forget(self, before_s: float) -> None:
         """Drop readings that only windows before this instant need."""
         with self._lock:
             for watcher in self._watchers:
+                watcher.states = [(channel, state) for channel, state in watcher.states if state.at_s >= before_s]
                 for curve in watcher.curves.values():
                     curve.forget(before_s)
 
@@ -214,6 +226,9 @@ class _Watcher:
             READ_EVERY_S if fastest_s < READ_EVERY_S else min(max(fastest_s / 10, READ_SHORTEST_S), READ_LONGEST_S)
         )
         self._by_own_id = {own: self.curves[channel.id] for own, channel in channels.items()}
+        self.states: list[tuple[str, DeviceState]] = []
+        self._state_due_s = 0.0
+        self._id_of = {own: channel.id for own, channel in channels.items()}
         self._lock = lock
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -284,9 +299,24 @@ class _Watcher:
             else:
                 self.problem = None
                 self._feed(readings, (before_s + after_s) / 2, after_s - before_s)
-            self._called_s = None
             self._read.set()
+            if before_s >= self._state_due_s:
+                self._state_due_s = before_s + STATE_EVERY_S
+                self._note_state()
+            self._called_s = None
             self._wake.wait(max(0.0, before_s + self._every_s - time.monotonic()))
+
+    def _note_state(self) -> None:
+        at_s = time.monotonic()
+        try:
+            told = {
+                self._id_of[own]: msgspec.convert({"at_s": at_s} | s, DeviceState)
+                for own, s in self.meter.state().items()
+            }
+        except BaseException:  # it is beside the measurement: without it, energy is measured all the same
+            return
+        with self._lock:
+            self.states += told.items()
 
     def _feed(self, readings: Mapping[str, float | None], t_s: float, latency_s: float) -> None:
         with self._lock:

@@ -57,6 +57,10 @@ class Meter:
         """Channels of kind interval: records as they close, until close() is called. Runs in a thread of its own."""
         return iter(())
 
+    def state(self) -> dict[str, dict[str, Any]]:
+        """By channel, what a `DeviceState` of the record holds, without its time. Asked for about once a second."""
+        return {}
+
     def close(self) -> None:
         """Called once after the last reading, also after a failure."""
 

@@ -198,6 +198,21 @@ class Trace(Struct, frozen=True):
     channels: dict[str, TraceLine]
 
 
+class DeviceState(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What decided how fast and how hot a device ran at one instant; what could not be read is left out.
+
+    throttling: why its clocks are held down, in words; empty if they are not. other_processes: that compute on it.
+    """
+
+    at_s: float
+    temperature_c: float | None = None
+    sm_clock_mhz: NonNegative | None = None
+    memory_clock_mhz: NonNegative | None = None
+    power_limit_w: NonNegative | None = None
+    throttling: tuple[str, ...] | None = None
+    other_processes: Count | None = None
+
+
 class Error(Struct, frozen=True, kw_only=True):
     phase: str | None
     message: str
@@ -225,6 +240,7 @@ class _Executed(_Base, kw_only=True):
     software: dict[str, str | None] = {}
     phases: tuple[Phase, ...]
     trace: msgspec.Raw | UnsetType = UNSET
+    states: dict[str, tuple[DeviceState, ...]] = {}
     command: str | None = None
 
     def phase(self, name: str) -> Phase | None:

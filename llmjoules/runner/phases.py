@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from llmjoules.meters.monitor import Monitor, Window
-from llmjoules.records.record import Part, Phase, Trace, TraceLine
+from llmjoules.records.record import DeviceState, Part, Phase, Trace, TraceLine
 from llmjoules.runner.events import PhaseBegan, PhaseEnded
 
 TRACE_BUCKETS = 400
@@ -83,6 +83,16 @@ class Recorder:
         filled = _fill(edges, TRACE_BUCKETS)
         lines = self._monitor.trace([self.origin_s + edge for edge in filled])
         return Trace(edges_s=tuple(filled), channels={channel: _rounded(line) for channel, line in lines.items()})
+
+    def states(self) -> dict[str, tuple[DeviceState, ...]]:
+        """What the meters told of their devices from the first phase to the last."""
+        if not self._done:
+            return {}
+        found = self._monitor.states(self.origin_s, self._done[-1].window.end_s or self.origin_s)
+        return {
+            channel: tuple(msgspec.structs.replace(state, at_s=self._since(state.at_s)) for state in states)
+            for channel, states in found.items()
+        }
 
     def _phase(self, done: _Done) -> Phase:
         start_s, end_s = self._span(done.window)

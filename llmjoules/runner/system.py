@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import msgspec
 import psutil
 
 from llmjoules.meters.cpu import cpu_name, logical_cpus
-from llmjoules.records.record import Accelerator, System
+from llmjoules.records.record import Accelerator, MeterInfo, System
 
 PACKAGES = ("llmjoules", "torch", "transformers", "accelerate", "tokenizers", "safetensors")
 
@@ -55,6 +57,28 @@ def full_system(name: str | None, torch: Any, model: Any) -> System:
         strategy="single" if visible == 1 else "device-map",
         threads=torch.get_num_threads() if kind == "cpu" else None,
     )
+
+
+def with_power_limits(system: System, meters: Iterable[MeterInfo]) -> System:
+    """The power limit of each accelerator, as the meter that reads it told (by UUID)."""
+    limits_w: dict[str, float] = {}
+    for meter in meters:
+        told = meter.options.get("power_limits_w") or {}
+        limits_w |= {
+            channel.uuid: told[channel.id] for channel in meter.channels if channel.uuid and channel.id in told
+        }
+    accelerators = tuple(
+        msgspec.structs.replace(
+            accelerator, power_limit_w=limits_w.get(accelerator.uuid or "", accelerator.power_limit_w)
+        )
+        for accelerator in system.accelerators
+    )
+    return msgspec.structs.replace(system, accelerators=accelerators)
+
+
+def drivers(meters: Iterable[MeterInfo]) -> dict[str, str | None]:
+    """The driver's version, where a meter told it."""
+    return {"driver": next((str(meter.options["driver"]) for meter in meters if meter.options.get("driver")), None)}
 
 
 def used_devices(model: Any) -> list[str]:

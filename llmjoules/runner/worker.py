@@ -27,8 +27,6 @@ from llmjoules.records.record import (
     Failed,
     Load,
     Model,
-    Part,
-    Phase,
     Record,
     Run,
     System,
@@ -36,9 +34,10 @@ from llmjoules.records.record import (
     encode,
 )
 from llmjoules.runner import events
+from llmjoules.runner.flags import flags
 from llmjoules.runner.inference import Loaded, Reply, infer, load, warm_up
 from llmjoules.runner.phases import Recorder
-from llmjoules.runner.system import bare_system, full_system, offloaded, software
+from llmjoules.runner.system import bare_system, drivers, full_system, offloaded, software, with_power_limits
 from llmjoules.runner.totals import totals
 
 # Before the first phase, so that the slope on its left is known: the first of a counter's ticks cannot be dated.
@@ -81,7 +80,6 @@ class Session:
             "repeat": repeat,
             "load": Load(id=self.job.load, first=self.loaded is None),
             "started_at": started,
-            "software": self._software,
             "command": self.job.settings.command(),
         }
         draft = Failed(
@@ -98,7 +96,8 @@ class Session:
             return Failed(**about, error=Error(phase=recorder.current, message=describe(error)))
         about |= {"clock": _shifted(clock, recorder.origin_s), **self._described(reply), **self._measured(recorder)}
         run = Run(**about, tokens=reply.tokens)
-        run.flags = (*reply.flags, *self._flags(run))
+        places = offloaded(self.loaded.model) if self.loaded is not None else []
+        run.flags = (*reply.flags, *flags(run, self.job.settings.warm_up, places))
         return run
 
     def _measure(self, recorder: Recorder, repeat: int) -> Reply:
@@ -131,6 +130,8 @@ class Session:
                 weights_mapped=loaded.weights_mapped,
             )
             system = full_system(settings.system, loaded.libraries.torch, loaded.model)
+        meters = self.monitor.meters
+        system = with_power_limits(system, meters)
         workload = Workload(
             prompt_tokens=reply.prompt_tokens if reply is not None else None,
             new_tokens=settings.new_tokens,
@@ -139,12 +140,12 @@ class Session:
             decoding=settings.decoding,
             stop=settings.stop,
         )
-        meters = self.monitor.meters
         return {
             "model": model,
             "system": system,
             "workload": workload,
             "meters": meters,
+            "software": self._software | drivers(meters),
             "class_": comparability_class(meters, model, workload),
         }
 
@@ -155,22 +156,9 @@ class Session:
         return {
             "phases": phases,
             "totals": totals(self.monitor.meters, inference.energy) if inference is not None else {},
+            "states": recorder.states(),
             "trace": msgspec.Raw(msgspec.json.encode(trace)) if trace is not None else msgspec.UNSET,
         }
-
-    def _flags(self, run: Run) -> list[str]:
-        """What a reader should know before trusting a figure: `code` or `code:where`."""
-        flags = []
-        for phase in run.phases:
-            stretches: list[Phase | Part] = [phase, *(part for part in phase.parts if part.name != "detokenize")]
-            for where in stretches:
-                codes = {energy.reason.partition(":")[0] for energy in where.energy if energy.reason is not None}
-                flags += [f"{code}:{where.name}" for code in sorted(codes)]
-        if run.load.first and run.model.weights_mapped and not (run.model.materialized or self.job.settings.warm_up):
-            flags.append("weights_read_in_inference")
-        if self.loaded is not None and (places := offloaded(self.loaded.model)):
-            flags.append(f"offloaded:{'+'.join(places)}")
-        return flags
 
 
 def _shifted(clock: Clock, origin_s: float) -> Clock:

@@ -1,0 +1,105 @@
+"""Flags: what a reader should know before trusting a figure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from llmjoules.records.record import Channel, DeviceState, Energy, MeterInfo, Model, Run, Tokens
+from llmjoules.runner.flags import flags
+from tests.builders import NVML, make_run
+
+A100 = Channel(id="gpu:0", component="gpu", kind="counter", period_s=0.1, duty=0.25)
+
+
+def with_energies(*energies: Energy) -> Run:
+    """A run whose inference has these energies, each of one channel."""
+    run = make_run(meter=NVML)
+    phases = tuple(
+        msgspec.structs.replace(phase, energy=energies, parts=()) if phase.name == "inference" else phase
+        for phase in run.phases
+    )
+    return msgspec.structs.replace(run, phases=phases)
+
+
+def with_state(**state: Any) -> Run:
+    run = make_run(meter=NVML, inference_s=2.0)
+    at_s = run.phase("inference").start_s + 1
+    return msgspec.structs.replace(run, states={"gpu:0": (DeviceState(at_s=at_s, **state),)})
+
+
+def with_cadence(channel: Channel, cadence_s: float) -> Run:
+    tokens = Tokens(prompt=7, generated=50, useful=50, times_s=tuple(1 + cadence_s * k for k in range(50)))
+    return make_run(meter=MeterInfo(name="nvml", channels=(channel,)), tokens=tokens)
+
+
+def test_a_plain_run_has_none() -> None:
+    assert flags(make_run(), 1, []) == ()
+
+
+def test_a_phase_without_a_figure_is_named_with_the_reasons_code() -> None:
+    assert flags(with_energies(Energy(channel="gpu:0", joules=None, reason="gap: …")), 1, []) == ("gap:inference",)
+
+
+@pytest.mark.parametrize(("second_j", "expected"), [(104.0, ()), (90.0, ("disagreement:gpu:0@power",))])
+def test_two_readings_of_one_device_that_differ_by_more_than_both_bands_are_flagged(
+    second_j: float, expected: tuple[str, ...]
+) -> None:
+    run = with_energies(
+        Energy(channel="gpu:0", joules=100.0, uncertainty_j=2.0),
+        Energy(channel="gpu:0@power", joules=second_j, uncertainty_j=3.0),
+    )
+    assert flags(run, 1, []) == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({"throttling": ()}, ()),
+        ({"throttling": ("idle", "application clocks")}, ()),
+        ({"throttling": ("hardware thermal slowdown",)}, ("throttled:gpu:0",)),
+        ({"throttling": ("power cap",), "other_processes": 2}, ("throttled:gpu:0", "shared:gpu:0")),
+        ({"other_processes": 0}, ()),
+    ],
+)
+def test_a_device_that_was_held_down_or_shared_is_flagged(state: dict[str, Any], expected: tuple[str, ...]) -> None:
+    assert flags(with_state(**state), 1, []) == expected
+
+
+@pytest.mark.parametrize(
+    ("cadence_ms", "in_step"),
+    [
+        (20, True),
+        (50, True),
+        (100, True),
+        (200, True),
+        (33.33, True),
+        (37, False),
+        (23, False),
+        (130, False),
+        (3, False),
+    ],
+)
+def test_tokens_in_step_with_a_sensor_that_looks_a_part_of_the_time_are_flagged(
+    cadence_ms: float, in_step: bool
+) -> None:
+    found = flags(with_cadence(A100, cadence_ms / 1000), 1, [])
+    assert found == (("in_step_with_sensor:gpu:0",) if in_step else ())
+
+
+def test_a_sensor_that_always_looks_has_no_cadence_to_fear() -> None:
+    assert flags(with_cadence(msgspec.structs.replace(A100, duty=1.0), 0.05), 1, []) == ()
+
+
+def test_weights_that_the_first_inference_read_from_disk_are_flagged_unless_warmed_up() -> None:
+    mapped = msgspec.structs.replace(make_run(), model=Model(name="m", weights_mapped=True))
+    assert flags(mapped, 0, []) == ("weights_read_in_inference",)
+    assert flags(mapped, 1, []) == ()
+    later = msgspec.structs.replace(make_run(first=False), model=Model(name="m", weights_mapped=True))
+    assert flags(later, 0, []) == ()
+
+
+def test_parts_of_a_model_that_did_not_fit_are_named() -> None:
+    assert flags(make_run(), 1, ["cpu", "disk"]) == ("offloaded:cpu+disk",)
