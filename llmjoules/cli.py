@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="llmjoules", description="Measure the energy of language model inference.")
     parser.add_argument("--version", action="version", version=f"llmjoules {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_add_measure, _add_meters, _add_build_site, _add_demo, _add_schema):
+    for add in (_add_measure, _add_meters, _add_doctor, _add_build_site, _add_demo, _add_schema):
         add(commands)
     return parser
 
@@ -124,6 +124,19 @@ def _add_meters(commands: Any) -> None:
     parser.set_defaults(command=_meters)
     parser.add_argument(
         "--plugin", action="append", default=[], metavar="FILE.py", help="a meter of your own; repeatable"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_doctor(commands: Any) -> None:
+    parser = commands.add_parser("doctor", help="what each meter here is worth: tick, step response, agreement, cost")
+    parser.set_defaults(command=_doctor)
+    _add_meter_options(parser)
+    parser.add_argument(
+        "--seconds", type=float, default=3.0, metavar="N", help="watch each of three stretches so long (default 3)"
+    )
+    parser.add_argument(
+        "--load", choices=("auto", "none"), default="auto", help="none: make no step of load (default auto)"
     )
     parser.add_argument("--json", action="store_true", help="for programs")
 
@@ -235,6 +248,32 @@ def _meters(arguments: argparse.Namespace) -> int:
     for fault in faults:
         stderr().print(f"Left out: {fault}", markup=False)
     return FINE
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from llmjoules.console import doctor, stderr, stdout
+    from llmjoules.meters.doctor import examine
+    from llmjoules.meters.doctor_report import as_json
+
+    report = examine(
+        [name for name in arguments.meter.split(",") if name],
+        plugins=[Path(plugin) for plugin in arguments.plugin],
+        options=_options(arguments.meter_option),
+        seconds=arguments.seconds,
+        load=arguments.load,
+        progress=lambda line: stderr().print(f"{line} …", style="dim", markup=False),
+    )
+    if arguments.json:
+        import json
+
+        print(json.dumps(as_json(report), indent=2))
+    else:
+        for part in doctor(report):
+            stdout().print(part, soft_wrap=False)
+            stdout().print()
+    return FINE if report.ok else NO
 
 
 def _build_site(arguments: argparse.Namespace) -> int:

@@ -12,12 +12,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from llmjoules.meters.step_response import milliseconds
 from llmjoules.records import stats
 from llmjoules.records.record import Failed, Run
 from llmjoules.runner import events
 from llmjoules.sitegen import text
 
 if TYPE_CHECKING:
+    from llmjoules.meters.doctor_report import ChannelReport, Compared, Report
     from llmjoules.runner.settings import Plan
 
 UNTOLD_WIDTH = 160  # of a file or a pipe, which has none: wide enough that no row is broken
@@ -145,3 +147,80 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[
     for row in rows:
         made.add_row(*(escape(cell) for cell in row))
     return made
+
+
+def doctor(report: Report) -> Iterator[Any]:
+    """What the doctor has found, in parts for a narrow terminal; docs/doctor.md explains it."""
+    installed = [f"{name} {version}" for name, version in report.libraries.items() if version is not None]
+    missing = [name for name, version in report.libraries.items() if version is None]
+    seen = report.torch.gpus
+    answer = f"torch sees {len(seen)} ({report.torch.built_for})" if seen is not None else f"torch: {report.torch.why}"
+    yield table(
+        ("Libraries", ""),
+        [
+            ("installed", ", ".join(installed)),
+            ("not there", ", ".join(missing) or "–"),
+            ("GPUs", f"NVML sees {len(report.gpus_of_nvml)}; {answer}"),
+            *((f"load: {kind}", what) for kind, what in report.loads.items()),
+        ],
+    )
+    rows = []
+    for meter in report.meters:
+        problem = "\n".join(filter(None, (meter.what, meter.why, meter.fix and f"Do: {meter.fix}")))
+        found = ", ".join(f"{c.id} ({c.channel.kind}, {c.channel.source})" for c in meter.channels)
+        rows.append((meter.name, "yes" if meter.usable else "no", "\n".join(filter(None, (found, problem)))))
+    yield table(("Meter", "Usable", "What it measures here, or why it cannot"), rows)
+    channels = [channel for meter in report.meters for channel in meter.channels]
+    if channels:
+        header = ("Channel", "Tick", "5–95 %", "Stated", "Grid", "Step W", "10–90 %", "Lag")
+        yield table(header, map(_channel_row, channels), right=range(1, len(header)))
+    notes = [(c.id, note) for c in channels for note in filter(None, (c.response_note, *c.notes))]
+    if notes:
+        yield table(("Notes", ""), notes)
+    if report.agreement:
+        yield table(
+            ("Agreement", "First J", "Second J", "Ratio", "Agree"), map(_compared_row, report.agreement), (1, 2, 3)
+        )
+    tested = [meter for meter in report.meters if meter.tested]
+    if tested:
+        costs = [(m.name, _figure(m.read_median_us), _figure(m.read_p99_us), _figure(m.cpu_percent)) for m in tested]
+        costs.append(("all of this process", "", "", _figure(report.cpu_percent)))
+        yield table(("Cost", "µs a read", "99 %", "% of a core"), costs, right=(1, 2, 3))
+    if report.faults:
+        yield table(("Left out",), [(str(fault),) for fault in report.faults])
+    yield table(("Needs attention" if report.attention else "All is well",), [(line,) for line in report.attention])
+
+
+def _channel_row(report: ChannelReport) -> Sequence[str]:
+    tick, step, unit = report.tick, report.response, report.channel.unit
+    fast = tick is not None and tick.as_fast_as_read
+    return (
+        report.id,
+        text.DASH if tick is None else f"{'≤ ' if fast else ''}{milliseconds(tick.median_s)}",
+        text.DASH if tick is None or fast else f"{tick.p5_s * 1e3:.3g}–{tick.p95_s * 1e3:.3g}",
+        milliseconds(report.channel.period_s) if report.channel.period_s else "never stale",
+        text.DASH if report.grid is None else f"{report.grid:g} {unit}" if report.grid else f"< 1 µ{unit}",
+        text.DASH if step is None else f"{step.low_w:.3g}→{step.high_w:.3g}",
+        text.DASH if step is None else milliseconds(step.rise_s),
+        milliseconds(step.lag_s) if step is not None else milliseconds(report.lag.lag_s) if report.lag else text.DASH,
+    )
+
+
+def _compared_row(pair: Compared) -> Sequence[str]:
+    which = f"{pair.first}, {pair.second} ({pair.during})"
+    figures = [
+        text.DASH if joules is None else f"{joules:.4g} ± {uncertainty or 0:.2g}"
+        for joules, uncertainty in (
+            (pair.first_j, pair.first_uncertainty_j),
+            (pair.second_j, pair.second_uncertainty_j),
+        )
+    ]
+    verdict = pair.verdict
+    if verdict is None:
+        return (which, *figures, text.DASH, pair.reason or "")
+    agree = "yes" if verdict.agree else "within gain" if verdict.within_gains else "NO"
+    return (which, *figures, f"{verdict.ratio:.3f}", agree)
+
+
+def _figure(number: float | None) -> str:
+    return text.DASH if number is None else f"{number:.3g}"
