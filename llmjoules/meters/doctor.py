@@ -112,10 +112,6 @@ def _meter_report(report: MeterReport, watched: Watched, measured: Measured, loa
     ids = _ids(report.name, poller, measured)
     latencies_us = [latency * 1e6 for latency in poller.latencies_s]
     lines = {name: _line(poller, channel) for name, channel in poller.channels.items()}
-        channel.id.partition(f"@{report.name}")[0]: channel.id
-        for name, channel in measured.channels
-        if name == report.name
-    }
     return msgspec.structs.replace(
         report,
         channels=tuple(
@@ -131,7 +127,8 @@ def _meter_report(report: MeterReport, watched: Watched, measured: Measured, loa
 
 def _ids(meter: str, poller: Poller, measured: Measured) -> dict[str, str]:
     """By a meter's own id, that in a record: both list the channels in the same order."""
-    return dict(zip(poller.channels, (channel.id for name, channel in measured.channels if name == meter), strict=False))
+    recorded = [channel.id for name, channel in measured.channels if name == meter]
+    return dict(zip(poller.channels, recorded, strict=False))  # none, where the monitor could not have it
 
 
 def _channel_report(
