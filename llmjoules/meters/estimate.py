@@ -12,23 +12,26 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
-import psutil
 
 from llmjoules.meters.cpu import Tdp, cpu_name, logical_cpus, tdp
 from llmjoules.meters.hookspecs import hookimpl
 from llmjoules.meters.powercap import powercap_root
+from llmjoules.meters.share import CLOCK_TICK_S, SHARE, ProcessShare, busy_s, share_channel
 from llmjoules.meters.types import Meter
 from llmjoules.records.record import Channel
 
 IDLE_SHARE = 0.1
-CLOCK_TICK_S = 0.01  # the kernel accounts CPU time in hundredths of a second
 GAIN = 0.5
 
 
 class EstimateOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """tdp_w: thermal design power of all CPUs of this system together, where you know better."""
+    """tdp_w: thermal design power of all CPUs of this system together, where you know better.
+
+    share: beside the CPU's energy, record what falls to this process.
+    """
 
     tdp_w: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    share: bool = False
 
 
 class Estimate(Meter):
@@ -43,24 +46,31 @@ class Estimate(Meter):
         self._tdp = (
             Tdp(given_w, "given by the user") if given_w is not None else tdp(powercap_root(), cpu_name(), self._cpus)
         )
+        self._share: ProcessShare | None = None
 
     def probe(self) -> list[Channel]:
-        return [
-            Channel(
-                id="cpu:0",
-                component="cpu",
-                kind="model",
-                source="modelled",
-                period_s=CLOCK_TICK_S,
-                resolution=round(self._tdp.watts * (1 - IDLE_SHARE) * CLOCK_TICK_S / self._cpus, 6),
-                gain=GAIN,
-                note="all CPU packages together",
-            )
-        ]
+        tick_j = round(self._tdp.watts * (1 - IDLE_SHARE) * CLOCK_TICK_S / self._cpus, 6)
+        cpu = Channel(
+            id="cpu:0",
+            component="cpu",
+            kind="model",
+            source="modelled",
+            period_s=CLOCK_TICK_S,
+            resolution=tick_j,
+            gain=GAIN,
+            note="all CPU packages together",
+        )
+        return [cpu, share_channel(tick_j)] if self.options.share else [cpu]
+
+    def open(self) -> None:
+        self._share = ProcessShare(self.probe()) if self.options.share else None
 
     def read(self) -> dict[str, float]:
         load_s = busy_s() / self._cpus
-        return {"cpu:0": self._tdp.watts * (IDLE_SHARE * time.monotonic() + (1 - IDLE_SHARE) * load_s)}
+        found = {"cpu:0": self._tdp.watts * (IDLE_SHARE * time.monotonic() + (1 - IDLE_SHARE) * load_s)}
+        if self._share is not None and (joules := self._share.joules(found)) is not None:
+            found[SHARE] = joules
+        return found
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -69,12 +79,6 @@ class Estimate(Meter):
             "tdp_origin": self._tdp.origin,
             "load": f"busy time of {self._cpus} logical CPUs, whole machine",
         }
-
-
-def busy_s() -> float:
-    """CPU seconds that the machine has worked since it started, over all CPUs; not what a hypervisor stole."""
-    times = psutil.cpu_times()
-    return sum(getattr(times, kind, 0.0) for kind in ("user", "nice", "system", "irq", "softirq"))
 
 
 @hookimpl

@@ -1,136 +1,117 @@
-"""CPU packages and memory through the Linux powercap tree (RAPL counters of Intel and AMD).
+"""CPU packages and memory, from the RAPL counters of Intel and AMD under Linux, by whichever route is open.
 
-Source: Documentation/power/powercap/powercap.rst. Zones are told apart by their `name` file, never by their number.
-Packages and memory add up; `core` and `uncore` lie inside the package and are left out; `psys` is the whole platform
-and contains the others, so it is a component of its own and never added to them.
+The powercap tree first: it names its zones. Since Linux 5.10 only root may read it; perf events show the same counters
+to those whom the kernel lets count system-wide.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import Any, Literal
 
 import msgspec
 
+from llmjoules.meters.cpu import cpu_name, logical_cpus, tdp
 from llmjoules.meters.hookspecs import hookimpl
-from llmjoules.meters.powercap import powercap_root
+from llmjoules.meters.perf_events import REMEDY, perf_sources, pmu_root
+from llmjoules.meters.powercap import RENEWED_EVERY_S as RENEWED_EVERY_S
+from llmjoules.meters.powercap import RESOLUTION_J as RESOLUTION_J
+from llmjoules.meters.powercap import Source, powercap_root, powercap_sources
+from llmjoules.meters.share import CLOCK_TICK_S, SHARE, ProcessShare, share_channel
 from llmjoules.meters.types import Meter, Unavailable
 from llmjoules.records.record import Channel
 
-RENEWED_EVERY_S = 0.001  # both makers state about 1 ms
-RESOLUTION_J = 61e-6  # 2^-14 J, the usual unit; memory of servers counts in 15.3 µJ
 
+class RaplOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """route: how the counters are read. share: beside the packages, record what falls to this process."""
 
-class _Zone(NamedTuple):
-    channel: Channel
-    counter: Path
+    route: Literal["auto", "powercap", "perf"] = "auto"
+    share: bool = False
 
 
 class Rapl(Meter):
     name = "rapl"
     summary = "CPU packages and memory, from the energy counters of Intel and AMD under Linux"
+    Options = RaplOptions
 
-    def __init__(self, options: object = None) -> None:
+    def __init__(self, options: RaplOptions | None = None) -> None:
         super().__init__(options)
-        self._fds: dict[str, int] = {}
+        self._route: str | None = None
+        self._open: dict[str, tuple[Source, int]] = {}
+        self._share: ProcessShare | None = None
 
     def probe(self) -> list[Channel]:
-        return [zone.channel for zone in _readable_zones(powercap_root())]
+        channels = [source.channel for source in self._sources()]
+        return [*channels, *self._share_of(channels)]
 
     def open(self) -> None:
-        for zone in _readable_zones(powercap_root()):
-            self._fds[zone.channel.id] = os.open(zone.counter, os.O_RDONLY)
+        try:
+            for source in self._sources():
+                self._open[source.channel.id] = (source, source.open())
+        except BaseException:
+            self.close()
+            raise
+        channels = [source.channel for source, _ in self._open.values()]
+        self._share = ProcessShare(channels) if self._share_of(channels) else None
 
     def read(self) -> dict[str, float]:
         found = {}
         problem: Exception | None = None
-        for channel, fd in self._fds.items():
+        for channel, (source, fd) in self._open.items():
             try:
-                found[channel] = int(os.pread(fd, 32, 0)) / 1e6
+                found[channel] = source.joules(fd)
             except (OSError, ValueError) as error:  # a package that is taken out leaves the others
                 problem = error
         if not found and problem is not None:
             raise problem
+        if self._share is not None and (joules := self._share.joules(found)) is not None:
+            found[SHARE] = joules
         return found
 
     def close(self) -> None:
-        while self._fds:
-            os.close(self._fds.popitem()[1])
+        while self._open:
+            with suppress(OSError):
+                os.close(self._open.popitem()[1][1])
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "route": self._route or self.options.route}
+
+    def _sources(self) -> list[Source]:
+        """By the first route that is open. Raises Unavailable, which tells of all that were tried."""
+        refusals = []
+        for route, sources in self._routes():
+            try:
+                found = sources()
+            except Unavailable as error:
+                refusals.append(error)
+            else:
+                self._route = route
+                return found
+        raise refusals[0] if len(refusals) == 1 else _neither(*refusals)
+
+    def _routes(self) -> Iterator[tuple[str, Callable[[], list[Source]]]]:
+        if self.options.route != "perf":
+            yield "powercap", lambda: powercap_sources(powercap_root())
+        if self.options.route != "powercap":
+            yield "perf", lambda: perf_sources(pmu_root())
+
+    def _share_of(self, channels: list[Channel]) -> list[Channel]:
+        if not self.options.share or all(channel.component != "cpu" for channel in channels):
+            return []
+        cpus = logical_cpus()
+        design_w = tdp(powercap_root(), cpu_name(), cpus).watts
+        return [share_channel(round(design_w * CLOCK_TICK_S / cpus, 6))]
 
 
-def _readable_zones(root: Path) -> list[_Zone]:
-    zones = list(_zones(root))
-    if not zones:
-        raise Unavailable(
-            "No RAPL counters.",
-            f"{root} holds no package: a virtual machine, a container that masks it, or a CPU without them.",
-            "On bare metal: modprobe intel_rapl_common. In a container: mount it, and name it in LLMJOULES_POWERCAP.",
-        )
-    for zone in zones:
-        try:
-            zone.counter.read_bytes()
-        except PermissionError as error:
-            raise Unavailable(
-                f"No permission to read {zone.counter}.",
-                "Since Linux 5.10 only root may read RAPL counters.",
-                f"sudo chmod -R a+r {root}/intel-rapl* (until reboot; mind that fine-grained power can leak secrets).",
-            ) from error
-        except OSError as error:
-            raise Unavailable(f"Cannot read {zone.counter}.", f"{error.strerror}.", "") from error
-    whole = [zone for zone in zones if zone.channel.component == "host"]
-    inner = tuple(zone.channel.id for zone in zones if zone.channel.component != "host")
-    return [zone for zone in zones if zone not in whole] + [
-        zone._replace(channel=msgspec.structs.replace(zone.channel, contains=inner)) for zone in whole
-    ]
-
-
-def _zones(root: Path) -> Iterator[_Zone]:
-    """Zones by name, each once: the tree may be given flat, or under its control type `intel-rapl`."""
-    seen: set[str] = set()
-    for top in sorted({*root.glob("intel-rapl:*"), *root.glob("intel-rapl/intel-rapl:*")}):
-        for zone in (top, *sorted(top.glob("intel-rapl:*"))):
-            outer = zone.with_name(zone.name.rpartition(":")[0])  # in a flat tree; else the folder it lies in
-            found = _channel(_text(zone / "name"), _text((outer if outer.exists() else zone.parent) / "name"))
-            if found is not None and found[0] not in seen and (zone / "energy_uj").exists():
-                seen.add(found[0])
-                yield _Zone(_describe(*found, zone), zone / "energy_uj")
-
-
-def _channel(name: str, parent: str) -> tuple[str, str] | None:
-    """The channel's id and component; None for a zone that is not counted or whose package is not known yet."""
-    if package := re.fullmatch(r"package-(\d+)(?:-die-(\d+))?", name):
-        return _numbered("cpu", package), "cpu"
-    if name == "dram" and (package := re.fullmatch(r"package-(\d+)(?:-die-(\d+))?", parent)):
-        return _numbered("dram", package), "dram"
-    return ("host", "host") if name == "psys" else None
-
-
-def _numbered(component: str, package: re.Match[str]) -> str:
-    number, die = package.groups()
-    return f"{component}:{number}" if die is None else f"{component}:{number}.{die}"
-
-
-def _describe(channel: str, component: str, zone: Path) -> Channel:
-    wraps_at_uj = _text(zone / "max_energy_range_uj")  # on some kernels as unreadable as the counter
-    return Channel(
-        id=channel,
-        component=component,  # type: ignore[arg-type]
-        kind="counter",
-        period_s=RENEWED_EVERY_S,
-        resolution=RESOLUTION_J,
-        wraps_at_j=int(wraps_at_uj) / 1e6 if wraps_at_uj.isdigit() and int(wraps_at_uj) else None,
-        note="psys: the whole platform" if component == "host" else None,
-    )
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
+def _neither(powercap: Unavailable, perf: Unavailable) -> Unavailable:
+    """The first one's sentence, with what the second adds: both remedies where it is permission that is missing."""
+    denied = isinstance(powercap.__cause__, PermissionError)
+    remedies = [powercap.fix, perf.fix if isinstance(perf.__cause__, OSError) else f"Or, for perf events: {REMEDY}."]
+    if not isinstance(perf.__cause__, OSError) and not denied:
+        remedies.pop()  # there is no such event here
+    return Unavailable(powercap.what, f"{powercap.why} Perf events: {perf.what} {perf.why}", " Or: ".join(remedies))
 
 
 @hookimpl
