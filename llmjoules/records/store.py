@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import stat
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -55,7 +58,7 @@ class ResultsFile:
         slug = re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-")[:40] or "results"
         self.path = folder / f"{stamp}-{slug}-{random_suffix()}.jsonl"
         self._fd: int | None = None
-        _check_writable(folder)
+        self._made_folder = _make_writable(folder)
 
     def append(self, record: Record) -> None:
         """Raises ValueError for a record that no reader would take: a defect of ours, found before it is published."""
@@ -64,23 +67,26 @@ class ResultsFile:
             raise ValueError("the record is too long" if len(line) > MAX_LINE_BYTES else reason)
         size = None
         try:
-            if self._fd is None:
-                self._fd = _create(self.path)
-            size = os.fstat(self._fd).st_size
-            _write_all(self._fd, line)
-            os.fsync(self._fd)
-        except BaseException as error:  # a full disk, or Ctrl-C between the pieces of a line
+            with _signals_held():  # the run is finished: Ctrl-C must not come between it and the disk
+                if self._fd is None:
+                    self._fd = _create(self.path)
+                    self._made_folder = False  # it holds something now
+                size = os.fstat(self._fd).st_size
+                _write_all(self._fd, line)
+                os.fsync(self._fd)
+        except OSError as error:
             path = self.path
             if size is not None:
                 self._cut_back(size)
-            if isinstance(error, OSError):
-                raise _not_stored(path, error, line) from error
-            raise
+            raise _not_stored(path, error, line) from error
 
     def close(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+        if self._made_folder:
+            with suppress(OSError):  # not empty any more: somebody else's now
+                self.folder.rmdir()
 
     def _cut_back(self, size: int) -> None:
         """Take back the torn line; truncating works on a full disk. If even that fails, go on in another file."""
@@ -198,10 +204,17 @@ def _skip_rest_of_line(stream: object) -> int:
     return skipped
 
 
-def _check_writable(folder: Path) -> None:
-    """Fail before anything is measured, not after. Tries it: permission bits lie to root and on network mounts."""
+def _make_writable(folder: Path) -> bool:
+    """Fail before anything is measured, not after. Tries it: permission bits lie to root and on network mounts.
+
+    True where the folder did not exist before.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True)
+            made = True
+        except FileExistsError:
+            made = False
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -212,13 +225,32 @@ def _check_writable(folder: Path) -> None:
 
 def _create(path: Path) -> int:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-    if hasattr(os, "O_DIRECTORY"):  # make the new name itself durable, where the system can
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    if hasattr(os, "O_DIRECTORY"):  # make the new name itself durable, where the file system can
+        with suppress(OSError):
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
     return fd
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Signals that would end the program wait until the block is done. Other threads than the main one get none."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, _: held.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        for number in held[:1]:
+            signal.raise_signal(number)
 
 
 def _write_all(fd: int, data: bytes) -> None:

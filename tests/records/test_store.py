@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import signal
 import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -234,21 +237,49 @@ def test_a_line_that_cannot_be_taken_back_is_not_gone_on_with(tmp_path: Path, mo
     assert [(line.file, line.line) for line in bad] == [(torn, 2)]
 
 
-def test_ctrl_c_inside_an_append_leaves_no_torn_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("call", ["open", "write", "fsync"])
+def test_ctrl_c_inside_an_append_waits_until_the_run_is_on_disk(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real signal, sent while the system call of that name is under way."""
     results = ResultsFile(tmp_path, "interrupted")
-    results.append(make_run(id="A"))
+    real = getattr(os, call)
 
-    def interrupted(fd: int) -> None:
-        raise KeyboardInterrupt
+    def interrupted(*arguments: Any, **more: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return real(*arguments, **more)
 
-    monkeypatch.setattr(os, "fsync", interrupted)
+    monkeypatch.setattr(os, call, interrupted)
     with pytest.raises(KeyboardInterrupt):
-        results.append(make_run(id="B"))
+        results.append(make_run(id="A"))
     monkeypatch.undo()
-    results.append(make_run(id="C"))
+    results.append(make_run(id="B"))
     results.close()
     records, bad = read(tmp_path)
-    assert ([record.id for record in records], bad) == (["A", "C"], [])
+    assert ([record.id for record in records], bad) == (["A", "B"], [])
+
+
+def test_a_file_system_that_cannot_sync_folders_still_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def files_only(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", files_only)
+    results = ResultsFile(tmp_path, "cluster")
+    results.append(make_run(id="A"))
+    results.append(make_run(id="B"))
+    results.close()
+    assert [record.id for record in read(tmp_path)[0]] == ["A", "B"]
+
+
+def test_a_folder_that_was_made_for_results_goes_again_where_there_are_none(tmp_path: Path) -> None:
+    ResultsFile(tmp_path / "new", "none").close()
+    (tmp_path / "old").mkdir()
+    ResultsFile(tmp_path / "old", "none").close()
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 
 def test_a_run_that_can_be_kept_nowhere_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
