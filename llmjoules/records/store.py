@@ -221,6 +221,7 @@ def _make_writable(folder: Path) -> bool:
         raise LlmjoulesError(
             f"Cannot write results to {folder}.", f"{error.strerror or error}.", "Name another folder: --out DIR"
         ) from error
+    return made
 
 
 def _create(path: Path) -> int:
