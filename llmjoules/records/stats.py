@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import sqrt
 from statistics import fmean, stdev
+from typing import TypeVar
 
 from msgspec import Struct
 
-from llmjoules.records.record import Run
+from llmjoules.records.record import Energy, Phase, Published, Record
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 # 97.5 % points of Student's t for 1 to 30 degrees of freedom (any statistics table).
 _T_975 = (
@@ -61,39 +64,61 @@ def estimate(values_by_load: Mapping[str, Sequence[float]]) -> Estimate:
     return Estimate(mean=fmean(points), half_width=half_width, basis=basis, runs=runs, loads=len(loads))
 
 
-def estimate_of(runs: Iterable[Run], figure: Callable[[Run], float | None]) -> Estimate | None:
-    """The estimate of one figure over runs; None where no run has it."""
+def estimate_of(records: Iterable[AnyRecord], figure: Callable[[AnyRecord], float | None]) -> Estimate | None:
+    """The estimate of one figure over records; None where none has it. A published one stands for itself."""
     by_load: dict[str, list[float]] = {}
-    for run in runs:
-        value = figure(run)
+    for record in records:
+        value = figure(record)
         if value is not None:
-            by_load.setdefault(run.load.id, []).append(value)
+            by_load.setdefault(record.id if isinstance(record, Published) else record.load.id, []).append(value)
     return estimate(by_load) if by_load else None
 
 
-def inference_s(run: Run) -> float | None:
-    phase = run.phase("inference")
-    return phase.duration_s if phase is not None and phase.duration_s > 0 else None
+def inference(record: Record) -> Phase | None:
+    """The inference phase, if it has a length."""
+    return next((phase for phase in record.phases if phase.name == "inference" and phase.duration_s > 0), None)
 
 
-def tokens_per_s(run: Run) -> float | None:
+def inference_s(record: Record) -> float | None:
+    phase = inference(record)
+    return phase.duration_s if phase is not None else None
+
+
+def generated_tokens(record: Record) -> int | None:
+    """Computed output tokens of the whole batch; of published figures without a count, those that the work names."""
+    if record.tokens is not None:
+        return record.tokens.generated or None
+    work = record.workload
+    if isinstance(record, Published) and work.new_tokens and work.batch_size:
+        return work.new_tokens * work.batch_size
+    return None
+
+
+def tokens_per_s(record: Record) -> float | None:
     """Computed output tokens of the whole batch per second of the inference phase."""
-    seconds = inference_s(run)
-    return run.tokens.generated / seconds if seconds else None
+    tokens, seconds = generated_tokens(record), inference_s(record)
+    return tokens / seconds if tokens and seconds else None
 
 
-def joules(run: Run, component: str) -> float | None:
-    total = run.totals.get(component)
+def joules(record: Record, component: str) -> float | None:
+    total = record.totals.get(component)
     return total.joules if total is not None else None
 
 
-def joules_per_token(run: Run, component: str) -> float | None:
+def joules_of(energies: Iterable[Energy], channels: Collection[str]) -> float | None:
+    """These channels together; None as soon as one of them has no figure, since a part is not the whole."""
+    known = {energy.channel: energy.joules for energy in energies if energy.channel in channels}
+    found = [value for value in known.values() if value is not None]
+    return sum(found) if channels and len(found) == len(channels) else None
+
+
+def joules_per_token(record: Record, component: str) -> float | None:
     """Energy of the whole inference (prefill and decode) over the computed output tokens of the batch."""
-    energy_j = joules(run, component)
-    return energy_j / run.tokens.generated if energy_j is not None and run.tokens.generated else None
+    energy_j, tokens = joules(record, component), generated_tokens(record)
+    return energy_j / tokens if energy_j is not None and tokens else None
 
 
-def implied_power_w(run: Run, component: str) -> float | None:
+def implied_power_w(record: Record, component: str) -> float | None:
     """J/token times tokens/s: the quickest check that a figure can be true."""
-    energy_j, seconds = joules(run, component), inference_s(run)
+    energy_j, seconds = joules(record, component), inference_s(record)
     return energy_j / seconds if energy_j is not None and seconds else None

@@ -9,7 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmjoules.records import stats
-from llmjoules.records.record import Load, Tokens
+from llmjoules.records.record import (
+    Energy,
+    Error,
+    Failed,
+    Load,
+    Model,
+    Phase,
+    Published,
+    System,
+    Tokens,
+    Total,
+    Workload,
+)
 from llmjoules.records.stats import Estimate, estimate, estimate_of, t_975
 from tests.builders import make_run
 
@@ -114,3 +126,54 @@ def test_which_run_of_a_process_loaded_it_makes_no_difference_to_the_estimate() 
     swapped = [make_run(load="a", inference_s=1.0, first=False), make_run(inference_s=3.0)]
     swapped[1].load = Load(id="a", first=True)
     assert estimate_of(runs, stats.inference_s) == estimate_of(swapped, stats.inference_s)
+
+
+def published(**more: object) -> Published:
+    fields = {
+        "id": "p", "schema": "llmjoules/1", "model": Model(name="M"), "system": System(name="S"), "source": "A paper",
+        "totals": {"gpu": Total(joules=100.0, source="measured")},
+    }  # fmt: skip
+    return Published(**{**fields, **more})
+
+
+def test_a_published_figure_has_what_its_source_states_and_none_of_the_rest() -> None:
+    bare = published()
+    assert stats.joules(bare, "gpu") == 100.0
+    for figure in (stats.joules_per_token, stats.implied_power_w):
+        assert figure(bare, "gpu") is None
+    assert stats.tokens_per_s(bare) is stats.generated_tokens(bare) is stats.inference_s(bare) is None
+    stated = published(
+        workload=Workload(new_tokens=10, batch_size=5), phases=(Phase(name="inference", start_s=1.0, end_s=5.0),)
+    )
+    assert stats.joules_per_token(stated, "gpu") == 2.0  # 100 J over 5 rows of 10 tokens
+    assert stats.tokens_per_s(stated) == 12.5  # 50 tokens in 4 s
+    assert stats.implied_power_w(stated, "gpu") == 25.0
+    counted = published(tokens=Tokens(prompt=1, generated=40, useful=40), workload=Workload(new_tokens=10))
+    assert stats.joules_per_token(counted, "gpu") == 2.5
+
+
+def test_a_failed_run_has_the_figures_that_it_got_to() -> None:
+    run = make_run()
+    shared = {name: getattr(run, name) for name in ("id", "schema", "model", "system", "cell", "class_", "load")}
+    failed = Failed(
+        **shared, repeat=0, clock=run.clock, phases=run.phases[:2], error=Error(phase="model", message="no")
+    )
+    assert stats.joules(failed, "cpu") is stats.joules_per_token(failed, "cpu") is None
+    assert stats.tokens_per_s(failed) is stats.generated_tokens(failed) is stats.inference_s(failed) is None
+
+
+def test_a_record_without_a_load_stands_for_itself_in_an_estimate() -> None:
+    one = estimate_of([published()], lambda record: stats.joules(record, "gpu"))
+    assert one == Estimate(mean=100.0, half_width=None, basis="one run", runs=1, loads=1)
+
+
+def test_a_part_of_the_channels_is_not_the_whole() -> None:
+    energies = (
+        Energy(channel="gpu:0", joules=1.0),
+        Energy(channel="gpu:1", joules=None),
+        Energy(channel="x", joules=4.0),
+    )
+    assert stats.joules_of(energies, ("gpu:0", "x")) == 5.0
+    assert stats.joules_of(energies, ("gpu:0", "gpu:1")) is None
+    assert stats.joules_of(energies, ("gpu:0", "gpu:2")) is None
+    assert stats.joules_of(energies, ()) is None
