@@ -15,7 +15,9 @@ from llmjoules.records.record import Channel
 
 # Fewer changes make no distribution; records of 0.5 s come five times in 3 s.
 FEWEST_CHANGES = 5
-FEWEST_GRID_VALUES = 12  # fewer distinct values may share a divisor by chance
+# Fewer distinct values may share a divisor by chance, and at a steady power a total rises by the same at each tick.
+FEWEST_GRID_VALUES = 12
+FEWEST_GRID_STEPS = 4
 OFF_BY = 0.3  # a tick that differs from the stated period by more than this part is noted
 PIECE_S = 0.05  # power is taken over at least this long: a tenth of the lag that is called out
 LATE_S = 0.5  # a channel that takes this long to show 90 % of a step is called late
@@ -134,8 +136,9 @@ def resolution(values: Sequence[float]) -> Resolution | None:
     distinct = sorted(set(values))
     if len(distinct) < 2:
         return None
-    step = min(b - a for a, b in pairwise(distinct))
-    if len(distinct) < FEWEST_GRID_VALUES:
+    steps = [b - a for a, b in pairwise(distinct)]
+    step = min(steps)
+    if len(distinct) < FEWEST_GRID_VALUES or len({round(step * 1e6) for step in steps}) < FEWEST_GRID_STEPS:
         return Resolution(step, None)
     millionths = [round((value - distinct[0]) * 1e6) for value in distinct]
     common = gcd(*millionths)

@@ -39,7 +39,7 @@ class Loads(NamedTuple):
 
     def why_not(self, component: str) -> str:
         kind = LOAD_FOR.get(component, "cpu")
-        return self.described[kind] if kind is not None else "not tested: no load at hand"
+        return self.described.get(kind or "", "not tested: no load at hand")
 
 
 class Watched(NamedTuple):
