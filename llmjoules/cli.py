@@ -48,8 +48,15 @@ def _terminate(*_: object) -> NoReturn:
     raise SystemExit(TERMINATED)
 
 
+class _Parser(argparse.ArgumentParser):
+    """One that answers a mistake in two lines instead of printing all its options."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_USE, f"{message[:1].upper()}{message[1:]}.\nDo:  {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="llmjoules", description="Measure the energy of language model inference.")
+    parser = _Parser(prog="llmjoules", description="Measure the energy of language model inference.")
     parser.add_argument("--version", action="version", version=f"llmjoules {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (_add_measure, _add_meters, _add_doctor, _add_build_site, _add_demo, _add_schema):
@@ -206,7 +213,9 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 def _dry_run(plan: Plan) -> int:
     from llmjoules.console import stdout, table
+    from llmjoules.runner.api import check_plan
 
+    plan = check_plan(plan)
     rows = [
         (cell.model, str(cell.threads or "–"), f"{r.start + 1}–{r.stop}", cell.cell) for cell, r in plan.processes()
     ]
@@ -217,6 +226,7 @@ def _dry_run(plan: Plan) -> int:
 
 def _run(plan: Plan, out: Path) -> int:
     from llmjoules.console import stdout, summary, watching
+    from llmjoules.records.record import Run
     from llmjoules.runner.api import run_plan
 
     records = []
@@ -224,7 +234,7 @@ def _run(plan: Plan, out: Path) -> int:
         for record in run_plan(plan, out, None, watch):
             records.append(record)
             watch.finished(record)
-    finished = [record for record in records if record.phases and not hasattr(record, "error")]
+    finished = [record for record in records if isinstance(record, Run)]
     stdout().print(summary(records))
     failed = plan.runs - len(finished)
     stdout().print(f"{len(finished)} of {plan.runs} runs finished; results in {out}/")
@@ -301,8 +311,10 @@ def _demo(arguments: argparse.Namespace) -> int:
     from llmjoules.console import building, stdout
     from llmjoules.runner.demo import demo_plans
     from llmjoules.sitegen.build import build_site
+    from llmjoules.sitegen.folder import checked
 
     folder = Path(arguments.out)
+    checked(folder / "site")  # before minutes of measuring, not after
     codes = [_run(plan, folder / "results") for plan in demo_plans()]
     with building() as progress:
         report = build_site([folder / "results"], folder / "site", title="llmjoules demo", progress=progress)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from llmjoules.meters import guard
-from llmjoules.meters.registry import Registry
+from llmjoules.meters.registry import Registry, nearest
 from llmjoules.meters.types import IntervalRecord, Meter, Unavailable
 from llmjoules.meters.window import IntervalCurve, PowerCurve, Reason, WindowEnergy, curve_for
 from llmjoules.records.errors import LlmjoulesError
@@ -90,6 +90,7 @@ class Monitor:
         self.faults: list[guard.Fault] = registry.faults
         self.notes: list[str] = []
         names = [meters] if isinstance(meters, str) else list(meters)
+        _check_names(registry, names, options or {})
         chosen = (
             _automatic(registry, options or {}, self) if names == ["auto"] else _named(registry, names, options or {})
         )
@@ -274,7 +275,8 @@ class _Watcher:
         return faults
 
     def why_missing(self, channel: str) -> str | None:
-        if self._called_s is not None and (since_s := time.monotonic() - self._called_s) > HANGS_AFTER_S:
+        called_s = self._called_s  # once: the reading thread sets it to None at any time
+        if called_s is not None and (since_s := time.monotonic() - called_s) > HANGS_AFTER_S:
             return f"read has not returned for {since_s:.1f} s"
         return self.problem or self.problems.get(channel)
 
@@ -369,10 +371,23 @@ def _energy(watcher: _Watcher, channel: str, result: WindowEnergy) -> Energy:
         uncertainty_j=None if result.uncertainty_j is None else round(result.uncertainty_j, 6),
         method=result.method,
         reason=None if reason is None else str(reason),
+        largest_gap_s=None if result.largest_gap_s is None else round(result.largest_gap_s, 6),
     )
 
 
 Chosen = list[tuple[Meter, tuple[Channel, ...]]]
+
+
+def _check_names(registry: Registry, names: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Raises LlmjoulesError where `auto` is mixed with names, or options are given to a meter that takes no part."""
+    if "auto" in names and names != ["auto"]:
+        raise LlmjoulesError("auto is not one meter among others.", "It chooses all of them.", "Give auto, or names.")
+    for name in options:
+        known = registry.entries if names == ["auto"] else names
+        if name not in known:
+            raise LlmjoulesError(
+                f"Option for meter {name}, which takes no part.", nearest(name, known), "Mend its name."
+            )
 
 
 def _named(registry: Registry, names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> Chosen:

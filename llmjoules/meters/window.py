@@ -38,6 +38,9 @@ NEARER = (
 MOST_POWER = 2.0  # power that shows in no knot may have been this many times what shows
 # A gauge that shows the mean of its last period is half of that late, and a little more where it is renewed in steps.
 LAG = 0.6
+# Between two readings of power that are further apart than twice this (or the device's period), the mean may have been
+# another one by this part, even where both show the same.
+UNREAD_S, UNREAD = 0.05, 0.1
 # Interval records that leave out more than this part of a record's length have a hole between them.
 HOLE = 0.1
 
@@ -57,6 +60,7 @@ class WindowEnergy(NamedTuple):
     uncertainty_j: float | None
     method: str
     reason: Reason | None = None
+    largest_gap_s: float | None = None  # between two readings of power
 
 
 class _Point(NamedTuple):
@@ -361,12 +365,19 @@ class IntervalCurve(TotalCurve):
         """A record; joules is None where the device gave none for this channel."""
         if end_s <= start_s or (self.t and end_s <= self.t[-1]):
             return
+        bad = Reason("missing", "the meter gave no figure in one of its records") if joules is None else None
+        hole_s = start_s - self.t[-1] if self.t else 0.0
+        bridged_j = 0.0
         if not self.t:
             self._knot(start_s, 0.0, 0.0, None)
-        elif start_s - self.t[-1] > HOLE * (end_s - start_s):
-            self._knot(start_s, 0.0, self.e[-1], Reason("gap", f"no record for {_ms(start_s - self.t[-1])}"))
-        missing = Reason("missing", "the meter gave no figure in one of its records") if joules is None else None
-        self._knot(end_s, 0.0, self.e[-1] + (joules or 0.0), missing)
+        elif hole_s > HOLE * (end_s - start_s):
+            self._knot(start_s, 0.0, self.e[-1], Reason("gap", f"no record for {_ms(hole_s)}"))
+        elif hole_s < -HOLE * (end_s - start_s):
+            bad = Reason("overlap", f"two of the meter's records share {_ms(-hole_s)}")
+        else:  # a small hole or overlap counts at the record's own power, and all of it may be wrong
+            bridged_j = (joules or 0.0) / (end_s - start_s) * hole_s
+        self._knot(end_s, 0.0, self.e[-1] + (joules or 0.0) + bridged_j, bad)
+        self._unseen_j2[-1] += bridged_j**2
 
     def _rounding_j(self, intervals: int) -> float:
         """Each record is rounded by itself, and at a steady power all of them the same way."""
@@ -410,9 +421,16 @@ class PowerCurve(Curve):
                 return
             if earlier_s >= sample_before_s > self.t[-1] + 2 * (t_s - earlier_s):
                 self._sample(sample_before_s, self.p[-1])  # that steady power's last sample
-        self._sample(appeared_s, power_w)
+        self._sample(appeared_s, power_w, t_s - earlier_s)
 
-    def _sample(self, t_s: float, power_w: float) -> None:
+    def energy(self, start_s: float, end_s: float) -> WindowEnergy:
+        found = super().energy(start_s, end_s)
+        if found.joules is None:
+            return found
+        around = self.t[self._interval(start_s) : self._interval(end_s) + 2]
+        return found._replace(largest_gap_s=max(b - a for a, b in pairwise(around)))
+
+    def _sample(self, t_s: float, power_w: float, unread_s: float = 0.0) -> None:
         if not self.t:
             joules, variance, bad = 0.0, 0.0, None
         else:
@@ -421,6 +439,8 @@ class PowerCurve(Curve):
                 return
             joules = self.e[-1] + (previous_w + power_w) / 2 * dt
             variance = self._variance[-1] + ((power_w - previous_w) * dt) ** 2 / 12
+            if unread_s > 2 * max(self.channel.period_s, UNREAD_S):
+                variance += (UNREAD * (previous_w + power_w) / 2 * unread_s) ** 2
             bad = None
             if dt > self.gap_limit_s:
                 bad = Reason("gap", f"no reading for {_ms(dt)}; the limit is {_ms(self.gap_limit_s)}")

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+
+def without_home(text: str) -> str:
+    """The text with the user's home folder as `~`: messages of other programs end up in published records."""
+    home = str(Path.home())
+    return text.replace(home, "~") if len(home) > 1 else text
+
 
 class LlmjoulesError(Exception):
     """What happened, why, and what to do about it; printed as at most three lines, without a traceback.

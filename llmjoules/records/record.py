@@ -70,6 +70,7 @@ class Energy(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     joules: None when it could not be measured; then `reason` holds a code, a colon and a sentence.
     uncertainty_j: 95 % half-width of what the method can be off by in this window; the channel's gain comes on top.
+    largest_gap_s: between two readings, of power that was integrated.
     """
 
     channel: Name
@@ -77,6 +78,7 @@ class Energy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     uncertainty_j: NonNegative | None = None
     method: str | None = None
     reason: str | None = None
+    largest_gap_s: NonNegative | None = None
 
 
 class Part(Struct, frozen=True, kw_only=True):

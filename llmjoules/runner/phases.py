@@ -11,7 +11,7 @@ import msgspec
 
 from llmjoules.meters.monitor import Monitor, Window
 from llmjoules.records.record import DeviceState, Part, Phase, Trace, TraceLine
-from llmjoules.runner.events import PhaseBegan, PhaseEnded
+from llmjoules.runner.events import PhaseBegan
 
 TRACE_BUCKETS = 400
 Stretch = tuple[str, float, float]
@@ -25,11 +25,11 @@ class _Done(NamedTuple):
 class Recorder:
     """Collects the phases of one run. Times in what it returns count from the run's beginning.
 
-    tell: hears of each phase as it begins and when it has ended, outside of it.
+    tell: hears of each phase before it begins.
     finish_work: waits for everything that was started on the devices; to be set once there are any.
     """
 
-    def __init__(self, monitor: Monitor, tell: Callable[[PhaseBegan | PhaseEnded], None]) -> None:
+    def __init__(self, monitor: Monitor, tell: Callable[[PhaseBegan], None]) -> None:
         self._monitor = monitor
         self._tell = tell
         self.finish_work: Callable[[], None] = lambda: None
@@ -44,7 +44,7 @@ class Recorder:
         Every meter reads right before and right after, outside the phase, so that its edges fall beside a reading.
         """
         self.current = name
-        self._tell(PhaseBegan(name))
+        self._tell(PhaseBegan(name, tuple(self._phase(done, wait=False) for done in self._done)))
         self.finish_work()
         self._monitor.sample()
         try:
@@ -58,7 +58,6 @@ class Recorder:
         finally:
             self._done.append(_Done(window, ()))
             self._monitor.sample()
-            self._tell(PhaseEnded(name, *self._span(window)))
         self.current = None
 
     def expect_edge(self) -> None:
@@ -94,7 +93,7 @@ class Recorder:
             for channel, states in found.items()
         }
 
-    def _phase(self, done: _Done) -> Phase:
+    def _phase(self, done: _Done, wait: bool = True) -> Phase:
         start_s, end_s = self._span(done.window)
         parts = tuple(
             Part(
@@ -109,7 +108,9 @@ class Recorder:
             name=done.window.name,  # type: ignore[arg-type]
             start_s=start_s,
             end_s=end_s,
-            energy=done.window.energies,
+            energy=done.window.energies
+            if wait
+            else self._monitor.energies(done.window.start_s, done.window.end_s or 0.0),
             parts=parts,
         )
 

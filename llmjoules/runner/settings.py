@@ -7,7 +7,6 @@ import os
 import shlex
 from collections.abc import Sequence
 from itertools import pairwise
-from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from llmjoules.records.ids import short_hash
 
 DEFAULT_PROMPT = "Explain in a few sentences how the energy that a computer uses turns into heat."
 
+MOST = 2**53  # beyond it a number is a slip, and JSON does not carry it exactly
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Decoding = Literal["greedy", "sample"]
@@ -53,6 +53,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     system: str | None = None
 
     @property
+    def model_name(self) -> str:
+        """What records and pages call the model: of a local folder its name alone, not where it lies on this disk."""
+        folder = Path(self.model).expanduser()
+        return folder.resolve().name if folder.is_dir() else self.model
+
+    @property
     def batch_size(self) -> int:
         return len(self.prompts)
 
@@ -65,7 +71,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         """Hash of what makes two runs repeats of each other; software, system and meters stay outside."""
         return short_hash(
             {
-                "model": self.model,
+                "model": self.model_name,
                 "prompt": self.prompt_sha256,
                 "batch_size": self.batch_size,
                 "new_tokens": self.new_tokens,
@@ -79,21 +85,28 @@ class Settings(Struct, frozen=True, kw_only=True):
             }
         )
 
-    def command(self) -> str:
-        """The command that repeats one run of this cell, with its own load."""
+    def command(self, repeat: int = 0) -> str | None:
+        """The command that does this repeat again, with its own load; files and folders go by their names alone.
+
+        None where no command line can say it: several prompts that came from no file.
+        """
+        if self.prompts_file is None and len(set(self.prompts)) > 1:
+            return None
         defaults = Settings(model=self.model)
-        words = ["llmjoules", "measure", "--model", self.model, "--meter", ",".join(self.meters)]
+        words = ["llmjoules", "measure", "--model", self.model_name, "--meter", ",".join(self.meters)]
         for meter, options in sorted(self.meter_options.items()):
             for key, value in sorted(options.items()):
                 words += ["--meter-option", f"{meter}.{key}={_as_option(value)}"]
         for plugin in self.plugins:
-            words += ["--plugin", plugin]
+            words += ["--plugin", Path(plugin).name]
         if self.prompts_file is not None:
-            words += ["--prompts", self.prompts_file]
+            words += ["--prompts", Path(self.prompts_file).name]
         elif self.prompts[0] != DEFAULT_PROMPT:
             words += ["--prompt", self.prompts[0]]
         words += ["--new-tokens", str(self.new_tokens), "--batch", str(self.batch_size)]
-        for name in ("decoding", "stop", "dtype", "device", "threads", "warm_up", "idle_s", "seed", "system"):
+        if self.seed + repeat:
+            words += ["--seed", str(self.seed + repeat)]
+        for name in ("decoding", "stop", "dtype", "device", "threads", "warm_up", "idle_s", "system"):
             if getattr(self, name) != getattr(defaults, name):
                 words += [f"--{name.removesuffix('_s').replace('_', '-')}", str(getattr(self, name))]
         words += ["--materialize"] if self.materialize else []
@@ -122,7 +135,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 def make_plan(
-    settings: Settings, *, batch: int | None, repeats: int, loads: int, threads: Sequence[int] | None
+    settings: Settings, *, batch: int | None, repeats: int, loads: int, threads: Sequence[int] | int | None
 ) -> Plan:
     """The plan, or LlmjoulesError with what is wrong and what to do. loads above repeats are cut to repeats."""
     for name, value, least in (
@@ -132,15 +145,26 @@ def make_plan(
         ("--batch", 1 if batch is None else batch, 1),
         ("--warm-up", settings.warm_up, 0),
         ("--idle", settings.idle_s, 0),
+        ("--seed", settings.seed, 0),
     ):
-        if not least <= value < inf:
+        if not least <= value < MOST:
             raise LlmjoulesError(
-                f"{name} is {value:g}.", f"It must be at least {least}.", f"Give another number: {name} …"
+                f"{name} is {value}."[:100], f"It must be at least {least}.", f"Give another: {name} …"
             )
+    settings = _checked(settings)
     settings = replace(settings, prompts=_batch(settings.prompts, batch))
-    rungs = [_checked_threads(number) for number in dict.fromkeys(threads)] if threads else [settings.threads]
-    cells = tuple(replace(settings, threads=rung) for rung in rungs)
+    numbers = [threads] if isinstance(threads, int) else list(threads or [])
+    rungs: list[int | None] = [_checked_threads(number) for number in dict.fromkeys(numbers)]
+    cells = tuple(replace(settings, threads=rung) for rung in rungs or [settings.threads])
     return Plan(cells=cells, repeats=repeats, loads=min(loads, repeats))
+
+
+def _checked(settings: Settings) -> Settings:
+    """The same settings, once every value is of its type: a struct made in Python is not checked by itself."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(settings), Settings)
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        raise LlmjoulesError("These settings cannot be run.", f"{error}.", "See llmjoules measure --help.") from error
 
 
 def read_prompts(file: Path) -> tuple[str, ...]:
@@ -158,6 +182,13 @@ def read_prompts(file: Path) -> tuple[str, ...]:
 def _batch(prompts: tuple[str, ...], batch: int | None) -> tuple[str, ...]:
     """The rows of a batch: the prompts in turn. A prompt that would not fit is an error, not dropped in silence."""
     size = batch if batch is not None else len(prompts)
+    for prompt in prompts:
+        try:
+            prompt.encode()
+        except UnicodeEncodeError as error:
+            raise LlmjoulesError(
+                "A prompt is not text.", f"It is not UTF-8: {error.reason}.", "Give UTF-8 text."
+            ) from error
     if any(not prompt.strip() for prompt in prompts):
         raise LlmjoulesError("A prompt is blank.", "There would be nothing to read before writing.", "Give some text.")
     if len(prompts) > size:

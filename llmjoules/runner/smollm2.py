@@ -10,6 +10,8 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from llmjoules.runner.dummy import put_in_place
+
 
 def main() -> None:
     target = Path(sys.argv[1])
@@ -17,7 +19,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".building-", ignore_cleanup_errors=True) as name:
         aside = Path(name) / "model"
         _convert(_weights(), aside)
-        aside.rename(target)
+        put_in_place(aside, target)
 
 
 def _weights() -> Path:

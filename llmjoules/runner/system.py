@@ -94,6 +94,11 @@ def offloaded(model: Any) -> list[str]:
     return sorted(places & {"disk"} | (places & {"cpu"} if len(places) > 1 else set()))
 
 
+def partly_absent(model: Any) -> bool:
+    """Are some weights not in memory at all (offloaded to disk), so that nothing has read them?"""
+    return any(weight.is_meta for weight in model.parameters())
+
+
 def _device_map(model: Any) -> dict[str, str]:
     """accelerate's map of modules to devices; on one device transformers sets none."""
     mapped = getattr(model, "hf_device_map", None) or {"": model.device}

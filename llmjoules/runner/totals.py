@@ -19,7 +19,8 @@ def totals(meters: Iterable[MeterInfo], energies: Iterable[Energy]) -> dict[str,
     for meter in meters:
         for channel in meter.channels:
             components.setdefault(channel.component, []).append(channel)
-    return {name: _total(_distinct(channels), by_channel) for name, channels in components.items()}
+    distinct = {name: _distinct(channels) for name, channels in components.items()}
+    return {name: _total(channels, by_channel) for name, channels in distinct.items() if channels}
 
 
 def _distinct(channels: Sequence[Channel]) -> list[Channel]:
@@ -28,8 +29,7 @@ def _distinct(channels: Sequence[Channel]) -> list[Channel]:
     A second opinion is another meter's reading of a device that is counted already; its id ends in `@meter`.
     """
     inside = {inner for channel in channels for inner in channel.contains}
-    distinct = [c for c in channels if c.id not in inside and "@" not in c.id and c.extent != "process-share"]
-    return distinct or list(channels[:1])
+    return [c for c in channels if c.id not in inside and "@" not in c.id and c.extent != "process-share"]
 
 
 def _total(channels: Sequence[Channel], energies: dict[str, Energy]) -> Total:

@@ -18,7 +18,7 @@ import msgspec
 
 from llmjoules.meters.guard import describe
 from llmjoules.meters.monitor import Monitor
-from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.errors import LlmjoulesError, without_home
 from llmjoules.records.ids import comparability_class, new_id
 from llmjoules.records.record import (
     SCHEMA,
@@ -34,23 +34,34 @@ from llmjoules.records.record import (
     encode,
 )
 from llmjoules.runner import events
+from llmjoules.runner.aliasing import channels_in_step, without_figures
 from llmjoules.runner.flags import flags
 from llmjoules.runner.inference import Loaded, Reply, infer, load, warm_up
 from llmjoules.runner.phases import Recorder
-from llmjoules.runner.system import bare_system, drivers, full_system, offloaded, software, with_power_limits
+from llmjoules.runner.system import (
+    bare_system,
+    drivers,
+    full_system,
+    offloaded,
+    partly_absent,
+    software,
+    with_power_limits,
+)
 from llmjoules.runner.totals import totals
 
 # Before the first phase, so that the slope on its left is known: the first of a counter's ticks cannot be dated.
 GUARD_PERIODS = 4
+GUARD_LIMIT_S = 10.0  # a meter that shows itself once a minute is not waited for in silence
 
 
 class Session:
     """One process of a study: the model once it is loaded, and the runs made with it."""
 
-    def __init__(self, job: events.Job, monitor: Monitor, out: BinaryIO) -> None:
+    def __init__(self, job: events.Job, monitor: Monitor, out: BinaryIO, may_go_on: threading.Event) -> None:
         self.job = job
         self.monitor = monitor
         self.out = out
+        self.may_go_on = may_go_on
         self.loaded: Loaded | None = None
         self._software = software()
 
@@ -63,6 +74,8 @@ class Session:
             self.monitor.forget(time.monotonic() - 1)
             if self.loaded is None:
                 return
+            self.may_go_on.wait()  # what our starter does with the record must not be measured in the next run
+            self.may_go_on.clear()
 
     def tell(self, event: events.Event) -> None:
         self.out.write(events.encode(event) + b"\n")
@@ -80,7 +93,7 @@ class Session:
             "repeat": repeat,
             "load": Load(id=self.job.load, first=self.loaded is None),
             "started_at": started,
-            "command": self.job.settings.command(),
+            "command": self.job.settings.command(repeat),
         }
         draft = Failed(
             **about, **self._described(None), clock=clock, phases=(), error=Error(phase=None, message="died")
@@ -93,8 +106,12 @@ class Session:
         except Exception as error:
             traceback.print_exc()
             about |= {"clock": _shifted(clock, recorder.origin_s), **self._described(None), **self._measured(recorder)}
-            return Failed(**about, error=Error(phase=recorder.current, message=describe(error)))
-        about |= {"clock": _shifted(clock, recorder.origin_s), **self._described(reply), **self._measured(recorder)}
+            return Failed(**about, error=Error(phase=recorder.current, message=without_home(describe(error))))
+        about |= {
+            "clock": _shifted(clock, recorder.origin_s),
+            **self._described(reply),
+            **self._measured(recorder, reply),
+        }
         run = Run(**about, tokens=reply.tokens)
         places = offloaded(self.loaded.model) if self.loaded is not None else []
         run.flags = (*reply.flags, *flags(run, self.job.settings.warm_up, places))
@@ -105,20 +122,19 @@ class Session:
         with recorder.phase("idle"):
             time.sleep(settings.idle_s)
         if self.loaded is None:
-            loaded = load(settings, self.job.path, recorder, lambda text: self.tell(events.Note(text)))
+            self.loaded = load(settings, self.job.path, recorder, lambda text: self.tell(events.Note(text)))
             if settings.warm_up:
-                warm_up(settings, loaded, recorder)
-            self.loaded = loaded
+                warm_up(settings, self.loaded, recorder)
         return infer(settings, self.loaded, recorder, settings.seed + repeat)
 
     def _described(self, reply: Reply | None) -> dict[str, Any]:
         """Model, workload and system, as far as they are known by now."""
         settings, loaded = self.job.settings, self.loaded
         model = Model(
-            name=settings.model,
+            name=settings.model_name,
             weights=self.job.weights,  # type: ignore[arg-type]
             revision=self.job.revision,
-            materialized=settings.materialize,
+            materialized=settings.materialize and not (loaded is not None and partly_absent(loaded.model)),
         )
         system: System = bare_system(settings.system)
         if loaded is not None:
@@ -149,8 +165,9 @@ class Session:
             "class_": comparability_class(meters, model, workload),
         }
 
-    def _measured(self, recorder: Recorder) -> dict[str, Any]:
-        phases = recorder.phases()
+    def _measured(self, recorder: Recorder, reply: Reply | None = None) -> dict[str, Any]:
+        times_s = reply.tokens.times_s if reply is not None else ()
+        phases = without_figures(recorder.phases(), channels_in_step(self.monitor.meters, times_s))
         trace = recorder.trace()
         inference = next((phase for phase in phases if phase.name == "inference"), None)
         return {
@@ -168,20 +185,20 @@ def _shifted(clock: Clock, origin_s: float) -> Clock:
 
 def main() -> None:
     job = events.decode_job(sys.stdin.buffer.readline())
-    threading.Thread(target=_die_with_parent, name="llmjoules-lifeline", daemon=True).start()
+    may_go_on = threading.Event()
+    threading.Thread(target=_listen, args=(may_go_on,), name="llmjoules-lifeline", daemon=True).start()
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not come between the events
     settings = job.settings
     code = 0
     try:
-        monitor = Monitor(list(settings.meters), plugins=settings.plugins, options=settings.meter_options)
-        known = set(monitor.faults)
-        with monitor:
-            session = Session(job, monitor, out)
-            time.sleep(GUARD_PERIODS * monitor.slowest_period_s)
-            for fault in monitor.faults:
-                if fault not in known:
-                    session.tell(events.Note(f"Left out: {fault}"))
+        with Monitor(list(settings.meters), plugins=settings.plugins, options=settings.meter_options) as monitor:
+            session = Session(job, monitor, out, may_go_on)
+            for text in [*monitor.notes, *(f"Left out: {fault}" for fault in monitor.faults)]:
+                session.tell(events.Note(text))
+            if settings.device == "cpu":
+                os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for torch, which is imported later; meters have looked by now
+            time.sleep(min(GUARD_PERIODS * monitor.slowest_period_s, GUARD_LIMIT_S))
             session.run_all()
     except LlmjoulesError as error:
         out.write(events.encode(events.Refused(error.what, error.why, error.fix)) + b"\n")
@@ -193,9 +210,10 @@ def main() -> None:
     os._exit(code)  # every line is out; taking torch down costs time, and hanging plug-ins would wait for ever
 
 
-def _die_with_parent() -> None:
-    while sys.stdin.buffer.read(1024):
-        pass
+def _listen(may_go_on: threading.Event) -> None:
+    """A line is the word to go on; the end of the input is the end of whoever started us."""
+    while sys.stdin.buffer.readline():
+        may_go_on.set()
     os._exit(1)
 
 

@@ -7,16 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmjoules.records.record import Channel, DeviceState, Energy, MeterInfo, Model, Run, Tokens
+from llmjoules.records.record import DeviceState, Energy, Model, Run
 from llmjoules.runner.flags import flags
 from tests.builders import NVML, make_run
-
-A100 = Channel(id="gpu:0", component="gpu", kind="counter", period_s=0.1, duty=0.25)
 
 
 def with_energies(*energies: Energy) -> Run:
     """A run whose inference has these energies, each of one channel."""
-    run = make_run(meter=NVML)
+    run = make_run(meter=NVML, device="cuda")
     phases = tuple(
         msgspec.structs.replace(phase, energy=energies, parts=()) if phase.name == "inference" else phase
         for phase in run.phases
@@ -25,14 +23,9 @@ def with_energies(*energies: Energy) -> Run:
 
 
 def with_state(**state: Any) -> Run:
-    run = make_run(meter=NVML, inference_s=2.0)
+    run = make_run(meter=NVML, device="cuda", inference_s=2.0)
     at_s = run.phase("inference").start_s + 1
     return msgspec.structs.replace(run, states={"gpu:0": (DeviceState(at_s=at_s, **state),)})
-
-
-def with_cadence(channel: Channel, cadence_s: float) -> Run:
-    tokens = Tokens(prompt=7, generated=50, useful=50, times_s=tuple(1 + cadence_s * k for k in range(50)))
-    return make_run(meter=MeterInfo(name="nvml", channels=(channel,)), tokens=tokens)
 
 
 def test_a_plain_run_has_none() -> None:
@@ -68,31 +61,6 @@ def test_a_device_that_was_held_down_or_shared_is_flagged(state: dict[str, Any],
     assert flags(with_state(**state), 1, []) == expected
 
 
-@pytest.mark.parametrize(
-    ("cadence_ms", "in_step"),
-    [
-        (20, True),
-        (50, True),
-        (100, True),
-        (200, True),
-        (33.33, True),
-        (37, False),
-        (23, False),
-        (130, False),
-        (3, False),
-    ],
-)
-def test_tokens_in_step_with_a_sensor_that_looks_a_part_of_the_time_are_flagged(
-    cadence_ms: float, in_step: bool
-) -> None:
-    found = flags(with_cadence(A100, cadence_ms / 1000), 1, [])
-    assert found == (("in_step_with_sensor:gpu:0",) if in_step else ())
-
-
-def test_a_sensor_that_always_looks_has_no_cadence_to_fear() -> None:
-    assert flags(with_cadence(msgspec.structs.replace(A100, duty=1.0), 0.05), 1, []) == ()
-
-
 def test_weights_that_the_first_inference_read_from_disk_are_flagged_unless_warmed_up() -> None:
     mapped = msgspec.structs.replace(make_run(), model=Model(name="m", weights_mapped=True))
     assert flags(mapped, 0, []) == ("weights_read_in_inference",)
@@ -103,3 +71,10 @@ def test_weights_that_the_first_inference_read_from_disk_are_flagged_unless_warm
 
 def test_parts_of_a_model_that_did_not_fit_are_named() -> None:
     assert flags(make_run(), 1, ["cpu", "disk"]) == ("offloaded:cpu+disk",)
+
+
+def test_work_on_a_device_that_no_channel_holds_is_flagged() -> None:
+    cpu_work = make_run(meter=NVML, device="cpu")
+    assert flags(cpu_work, 1, []) == ("device_not_measured:cpu",)
+    assert flags(make_run(meter=NVML, device="cuda"), 1, []) == ()
+    assert flags(make_run(device="cuda"), 1, []) == ("device_not_measured:cuda",)

@@ -86,7 +86,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(tmp_path: Path, mo
     huge = dummy.PRESETS["llama-2-7b"]._replace(parameters=10**15)
     monkeypatch.setitem(dummy.PRESETS, "huge", huge)
     with pytest.raises(LlmjoulesError, match=r"needs 2000000\.0 GB of memory") as refused:
-        dummy.check_room("huge", tmp_path)
+        dummy.check_memory("huge")
     assert "llama-tiny" in refused.value.fix
     assert not list(tmp_path.iterdir())
 
