@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
 from llmjoules.records import stats
 from llmjoules.records.ids import short_hash
-from llmjoules.records.record import Channel, Failed, Phase, Published, Record, Run, Total
+from llmjoules.records.record import Channel, Failed, Published, Record, Run, Total
 from llmjoules.records.stats import Estimate
 from llmjoules.sitegen.load import Entry
 
 PRIMARY = ("gpu", "chip", "cpu", "host", "wall", "dram", "ane")
 FEW_RUNS = 5
 ABSURD = 1e15  # no joules, watts or tokens/s: such a number would only break the arithmetic of all others
+# In a channel's note: its maker's model, whose error on another machine nobody states.
+ONE_MACHINE_ONLY = "not for comparing machines"
 KINDS = {"counter": "counter", "power": "power integral", "interval": "interval records", "model": "model"}
+
+
+class Instrument(NamedTuple):
+    """What measured: the same one errs by the same gain. uuid, pci: of the device, where they are known."""
+
+    system: str
+    meter: str
+    channel: str
+    uuid: str | None
+    pci: str | None
 
 
 class Row(Struct, frozen=True, kw_only=True):
     """One model on one system in one setting, for one component.
 
     Figures are joules, watts and tokens/s; None where no run has them, and `reason` says why there is no energy.
-    gain: systematic error of the channels as a fraction, on top of every interval. with_energy: runs that have joules.
+    gain: systematic error of the channels as a fraction, on top of every interval; None where one of them is unknown.
+    instruments: the sets of them that measured its runs; within_system: their maker's model says nothing elsewhere.
+    with_energy: runs that have joules.
     """
 
     key: str
@@ -33,6 +48,8 @@ class Row(Struct, frozen=True, kw_only=True):
     source: str
     scope: str
     gain: float | None
+    instruments: frozenset[frozenset[Instrument]]
+    within_system: bool
     device: str
     devices: int | None
     threads: int | None
@@ -104,8 +121,21 @@ def channels_of(record: Record, component: str) -> list[Channel]:
 
 
 def gain_of(channels: Sequence[Channel]) -> float | None:
-    gains = [channel.gain for channel in channels if channel.gain is not None]
-    return max(gains) if gains else None
+    """The largest of them; None where one is not known."""
+    gains = [channel.gain for channel in channels]
+    known = [gain for gain in gains if gain is not None]
+    return max(known) if known and len(known) == len(gains) else None
+
+
+def _instruments(record: Record, component: str) -> frozenset[Instrument]:
+    total = record.totals.get(component)
+    wanted = set(total.channels) if total is not None else set()
+    return frozenset(
+        Instrument(record.system.name, meter.name, channel.id, channel.uuid, channel.pci)
+        for meter in record.meters
+        for channel in meter.channels
+        if channel.id in wanted
+    )
 
 
 def scope_of(channels: Sequence[Channel]) -> str:
@@ -113,40 +143,6 @@ def scope_of(channels: Sequence[Channel]) -> str:
     kinds = sorted({KINDS[channel.kind] for channel in channels})
     extents = sorted({channel.extent.replace("-", " ") for channel in channels if channel.extent != "device"})
     return ", ".join([*kinds, *extents])
-
-
-def generated_tokens(record: Record) -> int | None:
-    """Tokens counted by the run; for published figures without a count, those that the workload names."""
-    if record.tokens is not None:
-        return record.tokens.generated or None
-    work = record.workload
-    if isinstance(record, Published) and work.new_tokens and work.batch_size:
-        return work.new_tokens * work.batch_size
-    return None
-
-
-def inference_of(record: Record) -> Phase | None:
-    return next((phase for phase in record.phases if phase.name == "inference" and phase.duration_s > 0), None)
-
-
-def joules(record: Record, component: str) -> float | None:
-    total = record.totals.get(component)
-    return total.joules if total is not None else None
-
-
-def joules_per_token(record: Record, component: str) -> float | None:
-    energy_j, tokens = joules(record, component), generated_tokens(record)
-    return energy_j / tokens if energy_j is not None and tokens else None
-
-
-def tokens_per_s(record: Record) -> float | None:
-    phase, tokens = inference_of(record), generated_tokens(record)
-    return tokens / phase.duration_s if phase is not None and tokens else None
-
-
-def power_w(record: Record, component: str) -> float | None:
-    energy_j, phase = joules(record, component), inference_of(record)
-    return energy_j / phase.duration_s if energy_j is not None and phase is not None else None
 
 
 def _group(record: Run | Published) -> tuple[str, ...]:
@@ -179,6 +175,10 @@ def _row(key: tuple[str, ...], group: list[Entry], component: str, failed: int) 
         source=_worst(totals),
         scope=scope_of(channels),
         gain=gain_of(channels),
+        instruments=frozenset(
+            _instruments(record, component) for record in records if stats.joules(record, component) is not None
+        ),
+        within_system=any(ONE_MACHINE_ONLY in (channel.note or "") for channel in channels),
         device=first.system.device or ("gpu" if first.system.accelerators else "cpu"),
         devices=first.system.devices_used,
         threads=first.system.threads,
@@ -189,23 +189,21 @@ def _row(key: tuple[str, ...], group: list[Entry], component: str, failed: int) 
         failed=failed,
         runs=len(records),
         loads=len(loads),
-        with_energy=sum(joules(record, component) is not None for record in records),
-        tokens_per_s=_estimate(records, tokens_per_s),
-        j_per_token=_estimate(records, lambda record: joules_per_token(record, component)),
-        joules=_estimate(records, lambda record: joules(record, component)),
-        power_w=_estimate(records, lambda record: power_w(record, component)),
+        with_energy=sum(stats.joules(record, component) is not None for record in records),
+        tokens_per_s=_estimate(records, stats.tokens_per_s),
+        j_per_token=_estimate(records, lambda record: stats.joules_per_token(record, component)),
+        joules=_estimate(records, lambda record: stats.joules(record, component)),
+        power_w=_estimate(records, lambda record: stats.implied_power_w(record, component)),
         reason=_reason(records, totals),
     )
 
 
 def _estimate(records: Sequence[Record], figure: Callable[[Record], float | None]) -> Estimate | None:
-    """Over runs by load; a published figure stands alone and has no interval of ours."""
-    by_load: dict[str, list[float]] = {}
-    for record in records:
+    def possible(record: Record) -> float | None:
         value = figure(record)
-        if value is not None and value < ABSURD:
-            by_load.setdefault(record.load.id if isinstance(record, Run) else "", []).append(value)
-    return stats.estimate(by_load) if by_load else None
+        return value if value is not None and value < ABSURD else None
+
+    return stats.estimate_of(records, possible)
 
 
 def _worst(totals: Sequence[Total]) -> str:
@@ -218,7 +216,7 @@ def _reason(records: Sequence[Record], totals: Sequence[Total]) -> str | None:
     reason = next((total.reason for total in totals if total.joules is None and total.reason), None)
     if reason is not None:
         return reason
-    if all(joules_per_token(record, name) is None for record in records for name in record.totals):
+    if all(stats.joules_per_token(record, name) is None for record in records for name in record.totals):
         return "the record names no energy of the inference" if not totals else "the number of tokens is not known"
     return None
 

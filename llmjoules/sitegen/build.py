@@ -66,7 +66,8 @@ def build_site(
     loaded = load([results] if isinstance(results, str | Path) else results, on_bad, strict=strict)
     try:
         real.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{real.name}-building-", dir=real.parent) as beside:
+        folder.remove_left_over(real)
+        with tempfile.TemporaryDirectory(prefix=folder.own_prefix(real), dir=real.parent) as beside:
             staged = Path(beside, "site")
             pages = _render(loaded, staged, title or DEFAULT_TITLE, url, script, progress)
             folder.replace(real, staged, ours)
@@ -82,7 +83,7 @@ def _render(
     staged: Path,
     title: str,
     base_url: str | None,
-    script: Path,
+    script: bytes,
     progress: Callable[[int, int], None] | None,
 ) -> int:
     """Write every file of the site below `staged`; how many of them are pages."""
@@ -100,14 +101,14 @@ def _render(
     return sum(page.path.endswith(".html") for page in pages)
 
 
-def _write_assets(staged: Path, script: Path) -> Assets:
+def _write_assets(staged: Path, script: bytes) -> Assets:
     """Copy style and scripts; a hash in each name, so that no browser shows a new page with an old style."""
     from llmjoules.sitegen.pages import Assets
 
     (staged / "assets").mkdir(parents=True)
     templates = files("llmjoules") / "templates"
     contents = {name: (templates / name).read_bytes() for name in ("site.css", "theme.js", "charts.js")}
-    contents["plotly.min.js"] = script.read_bytes()
+    contents["plotly.min.js"] = script
     paths = {name: _asset_name(name, content) for name, content in contents.items()}
     for name, path in paths.items():
         (staged / path).write_bytes(contents[name])
@@ -130,24 +131,28 @@ def _check_libraries() -> None:
         raise LlmjoulesError("Cannot build a site.", "jinja2 is not installed.", INSTALL)
 
 
-def _plotly_script(given: str | Path | None) -> Path:
+def _plotly_script(given: str | Path | None) -> bytes:
     """The script that draws charts: the given one, or the one inside the plotly package, which is not imported."""
+    name_it = "Name plotly.min.js: --plotly-js FILE"
     if given is not None:
-        if not Path(given).is_file():
-            raise LlmjoulesError(
-                f"No script at {given}.", "There is no such file.", "Name plotly.min.js: --plotly-js FILE"
-            )
-        return Path(given)
+        return _read_script(Path(given), name_it)
     spec = importlib.util.find_spec("plotly")
     places = spec.submodule_search_locations if spec is not None else None
     if not places:
         raise LlmjoulesError("Cannot build a site.", "plotly is not installed.", INSTALL)
-    script = Path(places[0], "package_data", "plotly.min.js")
-    if not script.is_file():
-        raise LlmjoulesError(
-            f"No script at {script}.", "This plotly brings none.", "Name plotly.min.js: --plotly-js FILE"
-        )
-    return script
+    return _read_script(Path(places[0], "package_data", "plotly.min.js"), name_it)
+
+
+def _read_script(script: Path, fix: str) -> bytes:
+    try:
+        content = script.read_bytes()
+    except FileNotFoundError as error:
+        raise LlmjoulesError(f"No script at {script}.", "There is no such file.", fix) from error
+    except OSError as error:
+        raise LlmjoulesError(f"Cannot read the script {script}.", f"{error.strerror or error}.", fix) from error
+    if not content:
+        raise LlmjoulesError(f"The script {script} is empty.", "Charts would stay blank.", fix)
+    return content
 
 
 def _checked_url(base_url: str | None) -> str | None:

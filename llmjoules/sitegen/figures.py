@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from llmjoules.records.stats import Estimate
+from llmjoules.records.stats import Estimate, joules_of
 from llmjoules.sitegen import text
 from llmjoules.sitegen.aggregate import Row, telling
 from llmjoules.sitegen.finding import Curve, short, units
@@ -237,13 +237,11 @@ def phase_means(row: Row) -> dict[str, float]:
     sums: dict[str, list[float]] = {}
     for entry in row.entries:
         total = entry.record.totals.get(row.component)
-        wanted = set(total.channels) if total is not None else set()
         for phase in entry.record.phases:
             for stretch in phase.parts or (phase,):
-                found = [energy.joules for energy in stretch.energy if energy.channel in wanted]
-                known = [joules for joules in found if joules is not None]
-                if stretch.name != "idle" and known and len(known) == len(found):
-                    sums.setdefault(stretch.name, []).append(sum(known))
+                joules = joules_of(stretch.energy, total.channels) if total is not None else None
+                if stretch.name != "idle" and joules is not None:
+                    sums.setdefault(stretch.name, []).append(joules)
     return {name: sum(values) / len(values) for name, values in sums.items()}
 
 

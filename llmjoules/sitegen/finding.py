@@ -8,14 +8,17 @@ from math import inf
 from msgspec import Struct
 
 from llmjoules.records.record import Failed, Published, Record
-from llmjoules.records.stats import Estimate
+from llmjoules.records.stats import Estimate, generated_tokens
 from llmjoules.sitegen import text
-from llmjoules.sitegen.aggregate import PRIMARY, Row, components_of, generated_tokens, primary_rows, telling
+from llmjoules.sitegen.aggregate import PRIMARY, Row, components_of, primary_rows, telling
 
 UNRANKED = {
     "modelled": "energy is estimated, so nothing is ranked",
     "simulated": "energy is simulated, so nothing is ranked",
 }
+
+
+APPLE = "the figures are Apple's own model, which is not for comparing machines"
 
 
 class Section(Struct, frozen=True):
@@ -57,32 +60,64 @@ def _section(rows: list[Row]) -> Section:
         return Section(heading, "not ranked", tuple(rows), False)
     if len(rows) == 1:
         return Section(heading, "", tuple(rows), False)
-    if not comparable(rows):
-        return Section(
-            heading,
-            "by name; the rows did different work or differ in scope, so they are not ranked",
-            tuple(rows),
-            False,
-        )
+    why = why_unranked(rows)
+    if why is not None:
+        return Section(heading, f"by name, not ranked: {why}", tuple(rows), False)
     ordered = sorted(rows, key=lambda row: (row.j_per_token.mean if row.j_per_token else inf, row.model, row.key))
     return Section(heading, "same scope and same work, lowest J/token first", tuple(ordered), True)
 
 
-def comparable(rows: Sequence[Row]) -> bool:
-    """May these be put in an order? All measured, of one comparability class and one component."""
-    return all(row.rankable for row in rows) and len({(row.class_, row.component) for row in rows}) == 1
+def why_unranked(rows: Sequence[Row]) -> str | None:
+    """Why these may not be put in an order; None if they may: all measured, of one class and one component."""
+    if not all(row.rankable for row in rows):
+        return "not all of them are measured"
+    if len({(row.class_, row.component) for row in rows}) > 1:
+        return "the work or the scope differs"
+    if len({row.system for row in rows}) > 1 and any(row.within_system for row in rows):
+        return APPLE
+    return None
 
 
-def bounds(estimate: Estimate) -> tuple[float, float] | None:
-    """The 95 % interval; None where one run leaves it open."""
+def bounds(estimate: Estimate, gain: float = 0.0) -> tuple[float, float] | None:
+    """The 95 % interval, widened by what the channel may be off by; None where one run leaves it open."""
     half = estimate.half_width
-    return None if half is None else (estimate.mean - half, estimate.mean + half)
+    return None if half is None else ((estimate.mean - half) * (1 - gain), (estimate.mean + half) * (1 + gain))
 
 
-def apart(a: Estimate, b: Estimate) -> bool:
-    """Do the two intervals leave a gap between them? Never, if one of them is not known."""
-    one, other = bounds(a), bounds(b)
-    return one is not None and other is not None and (one[1] < other[0] or other[1] < one[0])
+def not_apart(one: Row, other: Row) -> str | None:
+    """Why two rows cannot be told apart, in words; None if they can.
+
+    The gain of the same instruments is in both rows alike and cancels. Of others each side may be off by its own, which
+    widens its interval; where it is not known, nothing can be said.
+    """
+    if one.j_per_token is None or other.j_per_token is None:
+        return "one of them has no figure"
+    a, b = bounds(one.j_per_token), bounds(other.j_per_token)
+    if a is None or b is None:
+        return "one run has no interval"
+    if _overlap(a, b):
+        return "the intervals overlap"
+    if len(one.instruments) == 1 and one.instruments == other.instruments:
+        return None
+    if one.system != other.system and (one.within_system or other.within_system):
+        return APPLE
+    if one.gain is None or other.gain is None:
+        return "different devices measured them, and what these are off by is not known"
+    a, b = bounds(one.j_per_token, one.gain), bounds(other.j_per_token, other.gain)
+    if a is None or b is None or _overlap(a, b):
+        gains = text.listed(dict.fromkeys(f"± {text.percent(gain)}" for gain in (one.gain, other.gain)))
+        return f"different devices measured them, which may be off by {gains} (gain)"
+    return None
+
+
+def _overlap(a: tuple[float, float], b: tuple[float, float]) -> bool:
+    return a[0] <= b[1] and b[0] <= a[1]
+
+
+def _not_apart_from(best: Row, others: Iterable[Row]) -> tuple[list[Row], str]:
+    """The rows that cannot be told from this one, and every reason for that."""
+    found = [(row, why) for row in others if (why := not_apart(best, row)) is not None]
+    return [row for row, _ in found], "; ".join(dict.fromkeys(why for _, why in found))
 
 
 def scope_counts(rows: Sequence[Row]) -> str:
@@ -117,17 +152,18 @@ def _measured_title(rows: list[Row]) -> str:
     largest = max(sections(rows), key=lambda section: len(section.rows)).rows
     name = text.component_name(largest[0].component)
     start = text.sentence(scope_counts(largest))
-    return f"{start}: {per_token(largest)} of {name} energy, not ranked because the work differs"
+    return f"{start}: {per_token(largest)} of {name} energy, not ranked because {why_unranked(largest)}"
 
 
 def _ranked_title(rows: Sequence[Row]) -> str:
     best = rows[0]
     assert best.j_per_token is not None
     name = text.component_name(best.component)
-    tied = [row for row in rows[1:] if row.j_per_token and not apart(best.j_per_token, row.j_per_token)]
+    tied, why = _not_apart_from(best, rows[1:])
     if tied:
         start = f"{who(best, rows)} has the lowest mean, {per_token([best])} of {name} energy"
-        return f"{start}, but {len(tied)} of {len(rows) - 1} others cannot be told from it"
+        others = who(tied[0], rows) if len(rows) == 2 else f"{len(tied)} of {len(rows) - 1} others"
+        return f"{start}, but {others} cannot be told from it: {why}"
     start = f"{who(best, rows)} takes the least {name} energy, {per_token([best])}"
     return f"{start}; next is {who(rows[1], rows)} at {_times(rows[1], best)} as much"
 
@@ -239,7 +275,7 @@ def curves(rows: Iterable[Row], by_threads: bool) -> list[Curve]:
     return result
 
 
-def curve_finding(curve: Curve) -> str:
+def curve_finding(curve: Curve, *, reasons: bool = True) -> str:
     """The lowest mean of a measured curve, with what cannot be told from it; for others that no best is named."""
     rows = [row for row in curve.rows if row.j_per_token is not None]
     if not rows:
@@ -257,9 +293,11 @@ def curve_finding(curve: Curve) -> str:
     )
     if best.j_per_token.half_width is None:
         return f"{start}; from one run, so no interval."
-    tied = [row for row in rows if row is not best and row.j_per_token and not apart(best.j_per_token, row.j_per_token)]
+    tied, why = _not_apart_from(best, (row for row in rows if row is not best))
     if tied:
-        return f"{start}; {text.listed(units(row) for row in tied)} cannot be told from it."
+        return (
+            f"{start}; {text.listed(units(row) for row in tied)} cannot be told from it{f': {why}' if reasons else ''}."
+        )
     return f"{start}; every other setting is higher beyond its interval."
 
 
@@ -273,7 +311,7 @@ def scaling_title(found: Sequence[Curve]) -> str:
         kind = text.listed(sorted({text.source_name(curve.rows[0].source) for curve in long}))
         return f"What more {noun} do to speed and energy: the joules are {kind}, so no best setting is named"
     if len(measured) == 1:
-        return curve_finding(measured[0]).rstrip(".")
+        return curve_finding(measured[0], reasons=False).rstrip(".")
     firsts = [min(curve.rows, key=lambda row: row.j_per_token.mean if row.j_per_token else inf) for curve in measured]
     one = sum(row.units == curve.rows[0].units for row, curve in zip(firsts, measured, strict=True))
     fewest = "the fewest " + ("threads" if all(c.rows[0].by_threads for c in measured) else "devices")
@@ -282,4 +320,18 @@ def scaling_title(found: Sequence[Curve]) -> str:
         if one == len(measured)
         else f"{one} of {len(measured)} measured curves"
     )
-    return f"{who_does} have their lowest mean J/token with {fewest}"
+    clear = sum(
+        not _not_apart_from(row, (other for other in curve.rows if other is not row and other.j_per_token))[0]
+        for row, curve in zip(firsts, measured, strict=True)
+    )
+    have = "has its" if one == 1 and one < len(measured) else "have their"
+    return f"{who_does} {have} lowest mean J/token with {fewest}; {_clear(clear, len(measured))}"
+
+
+def _clear(clear: int, curves: int) -> str:
+    """On how many curves the lowest mean can be told from all others."""
+    if clear == curves:
+        return "on each it can be told from every other setting"
+    if clear == 0:
+        return "on none can it be told from every other setting"
+    return f"on {clear} of {curves} curves it can be told from every other setting"

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+
+import psutil
 
 from llmjoules.records.errors import LlmjoulesError
 
@@ -54,6 +58,29 @@ def replace(real: Path, staged: Path, ours: set[str]) -> None:
         _write_marker(real, made)
     except OSError as error:
         raise cannot_write(real, error) from error
+
+
+def own_prefix(real: Path) -> str:
+    """Of the name of the folder in which this process builds, beside the site."""
+    return f"{_building(real)}{os.getpid()}-"
+
+
+def remove_left_over(real: Path) -> None:
+    """What builds of this site on this machine left beside it when killed; one still at work keeps its own."""
+    try:
+        beside = list(real.parent.iterdir())
+    except OSError:  # not ours to list; that is no reason not to build
+        return
+    for path in beside:
+        rest = path.name.removeprefix(_building(real))
+        pid = rest.partition("-")[0]
+        if rest != path.name and pid.isdecimal() and _plain_folder(path) and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _building(real: Path) -> str:
+    machine = re.sub(r"[^A-Za-z0-9]+", "", platform.node())[:32]
+    return f".{real.name}-building-{machine}-"
 
 
 def cannot_write(place: Path, error: OSError) -> LlmjoulesError:

@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from llmjoules.records.record import Failed, Record, Run, encode
-from llmjoules.sitegen import figures, finding, powerfig, runview, text
+from llmjoules.sitegen import figures, finding, flags, powerfig, runview, text
 from llmjoules.sitegen.aggregate import FEW_RUNS, Row, primary_rows, rows_of, telling
 from llmjoules.sitegen.load import Entry, Loaded
 from llmjoules.sitegen.trace import areas, disagreeing, trace_of
@@ -232,6 +232,8 @@ class Site:
             legend=_legend(record),
             phases=table,
             evidence=runview.evidence(record, entry.file, entry.line),
+            flags=[flags.in_words(flag) for flag in record.flags],
+            states=runview.state_rows(record),
             channels=runview.channel_rows(record),
             options=runview.options(record),
             facts=[*runview.facts_of_model(record), *runview.facts_of_system(record), *runview.facts_of_work(record)],
@@ -242,11 +244,11 @@ class Site:
         )
 
     def _health(self) -> str:
-        flags: dict[str, list[Entry]] = {}
+        flagged: dict[str, list[Entry]] = {}
         missing: list[tuple[Entry, str]] = []
         for entry in self.loaded.entries:
             for flag in entry.record.flags:
-                flags.setdefault(text.shown(flag, 80), []).append(entry)
+                flagged.setdefault(flag, []).append(entry)
             for name, total in sorted(entry.record.totals.items()):
                 if total.joules is None:
                     missing.append(
@@ -261,7 +263,10 @@ class Site:
             title=self._health_title(),
             bad=[(text.shown(line.file, 120), line.line, text.shown(line.why, 240)) for line in self.loaded.bad],
             failed=[run_line(entry) for entry in self.loaded.failed],
-            flags=[(flag, [(e.page, finding.run_title(e.record)) for e in flags[flag]]) for flag in sorted(flags)],
+            flags=[
+                (text.shown(flag, 80), flags.in_words(flag), [(e.page, finding.run_title(e.record)) for e in entries])
+                for flag, entries in sorted(flagged.items())
+            ],
             missing=[(e.page, finding.run_title(e.record), why) for e, why in missing],
             mismatches=[(e.page, finding.run_title(e.record), why) for e, why in self._mismatches],
             few=few,

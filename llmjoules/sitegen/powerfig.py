@@ -48,7 +48,7 @@ def power_figure(record: Record, trace: Trace) -> Figure:
             {
                 "type": "scatter", "mode": "lines", "name": plot_text(text.shown(name, 24)), "x": list(trace.edges_s),
                 "y": [*map(short_figure, line.mean_w), short_figure(line.mean_w[-1])],
-                "line": {"shape": "hv", "width": 1.6, "color": colour},
+                "line": {"shape": "hv", "width": 1.6, "color": colour, **({"dash": "dot"} if "@" in name else {})},
                 "hovertemplate": "%{y:.4g} W at %{x:.3f} s<extra></extra>", "connectgaps": False,
             }
         )  # fmt: skip
@@ -110,14 +110,19 @@ def _band_trace(edges_s: Sequence[float], line: TraceLine, colour: str) -> dict[
 
 
 def _end_labels(trace: Trace, names: Sequence[str], kinds: Mapping[str, str]) -> list[dict[str, Any]]:
-    """A name at the end of the lines of each component, since colour alone must not tell them apart."""
+    """A name at the end of the lines of each component, since colour alone must not tell them apart.
+
+    Second readings and shares of a process, `gpu:0@power`, are labelled by themselves.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        groups.setdefault((kinds.get(name, ""), "".join(name.partition("@")[1:])), []).append(name)
     labels = []
-    for component in dict.fromkeys(kinds.get(name, "") for name in names):
-        own = [name for name in names if kinds.get(name, "") == component]
+    for (component, opinion), own in groups.items():
         last = [value for name in own for value in trace.channels[name].mean_w[-8:] if value is not None]
         if last:
-            word = text.component_name(component) if component else text.shown(own[0], 16)
-            label = word if len(own) == 1 else f"{word} × {len(own)}"
+            word = f"{text.component_name(component)} {opinion}".strip() if component else own[0]
+            label = text.shown(word if len(own) == 1 else f"{word} × {len(own)}", 24)
             y = short_figure(sum(last) / len(last))
             labels.append(
                 {"x": trace.edges_s[-1], "y": y, "text": plot_text(label), "color": component_colour(component)}

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from llmjoules.records.record import Energy, Failed, Part, Phase, Published, Record, Run, encode
+from llmjoules.records import stats
+from llmjoules.records.record import Channel, DeviceState, Failed, Part, Phase, Published, Record, Run, encode
 from llmjoules.sitegen import text
-from llmjoules.sitegen.aggregate import (
-    Row,
-    channels_of,
-    components_of,
-    gain_of,
-    inference_of,
-    joules_per_token,
-    power_w,
-    scope_of,
-    tokens_per_s,
-)
+from llmjoules.sitegen.aggregate import Row, channels_of, components_of, gain_of, scope_of
 
 BAR_WIDTH = 220.0
 SUMS_AGREE = 0.001
@@ -37,8 +28,17 @@ class Card(NamedTuple):
     notes: tuple[str, ...]
 
 
+class Column(NamedTuple):
+    """What a column of the table of phases adds up. beside: why it is in no total, and so added to nothing."""
+
+    name: str
+    component: str
+    channels: tuple[str, ...]
+    beside: str = ""
+
+
 class Cell(NamedTuple):
-    """Joules of one component in one phase; reason where there is no figure."""
+    """Joules of one column in one phase; reason where there is no figure."""
 
     joules: str
     half: str
@@ -47,7 +47,9 @@ class Cell(NamedTuple):
 
 
 class Bar(NamedTuple):
-    x: float
+    """One below the other, since components may contain each other and are not added up."""
+
+    y: int
     width: float
     colour: str
 
@@ -61,9 +63,24 @@ class PhaseRow(NamedTuple):
 
 
 class PhaseTable(NamedTuple):
-    components: tuple[str, ...]
+    """notes: what the columns beside the totals are. legend: class and name of each kind of bar."""
+
+    columns: tuple[Column, ...]
     unit: str
     rows: tuple[PhaseRow, ...]
+    bar_height: int
+    legend: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+class StateRow(NamedTuple):
+    """One quantity of a device during the inference."""
+
+    channel: str
+    quantity: str
+    first: str
+    last: str
+    extent: str
 
 
 class Fact(NamedTuple):
@@ -79,7 +96,7 @@ def cards(record: Record, rows: Sequence[Row]) -> list[Card]:
         component = components[0]
         row = next((row for row in rows if row.component == component), None)
         found += _energy_cards(record, component, row)
-    speed = tokens_per_s(record)
+    speed = stats.tokens_per_s(record)
     row = rows[0] if rows else None
     found.append(
         Card("Throughput", text.number(speed), "tokens/s", "", _all_runs(row, row.tokens_per_s if row else None))
@@ -103,7 +120,7 @@ def _energy_cards(record: Record, component: str, row: Row | None) -> list[Card]
     shown = text.plus_minus(total.joules, total.uncertainty_j, unit.factor)
     gain = gain_of(channels_of(record, component))
     notes = (f"and ± {text.percent(gain)} gain of the channel",) if gain else ()
-    per_token = joules_per_token(record, component)
+    per_token = stats.joules_per_token(record, component)
     token_unit = text.unit_for([per_token])
     value = text.number(None if per_token is None else per_token * token_unit.factor)
     all_runs = _all_runs(row, row.j_per_token if row else None, token_unit.factor)
@@ -121,13 +138,9 @@ def _all_runs(row: Row | None, estimate: Any, factor: float = 1.0) -> tuple[str,
 
 
 def _power_card(record: Record, component: str) -> Card:
-    watts = power_w(record, component)
+    watts = stats.implied_power_w(record, component)
     idle = next((phase for phase in record.phases if phase.name == "idle" and phase.duration_s > 0), None)
-    energy_j = (
-        _sum([energy for energy in idle.energy if energy.channel in record.totals[component].channels])
-        if idle
-        else None
-    )
+    energy_j = stats.joules_of(idle.energy, record.totals[component].channels) if idle else None
     notes = (f"idle before it: {text.number(energy_j / idle.duration_s)} W",) if idle and energy_j is not None else ()
     return Card(
         f"Implied {text.component_name(component)} power",
@@ -139,7 +152,7 @@ def _power_card(record: Record, component: str) -> Card:
 
 
 def _latency_card(record: Record) -> Card:
-    phase = inference_of(record)
+    phase = stats.inference(record)
     times = record.tokens.times_s if record.tokens is not None else ()
     if phase is None or not times or times[0] < phase.start_s:
         return Card("Time to first token", text.DASH, "", "", ("the record has no token times",))
@@ -149,29 +162,68 @@ def _latency_card(record: Record) -> Card:
 
 
 def phase_table(record: Record) -> PhaseTable:
-    """Joules of each component in each phase and part, and bars on one scale for all of them."""
-    components = components_of(record) or sorted({c.component for meter in record.meters for c in meter.channels})
+    """Joules of each component in each phase and part, other readings beside them, and bars of the components."""
+    columns = _columns(record)
+    main = [column for column in columns if not column.beside]
     stretches = _stretches(record)
-    joules = [[_component_j(record, stretch, name) for name in components] for stretch, _ in stretches]
-    unit = text.unit_for([max((j for row in joules for j, _, _ in row if j is not None), default=None)])
-    longest = max((sum(j or 0.0 for j, _, _ in row) for row in joules), default=0.0) or 1.0
+    figures = [[_column_j(stretch, column) for column in columns] for stretch, _ in stretches]
+    known = [joules for row in figures for joules, _, _ in row if joules is not None]
+    unit, longest = text.unit_for([max(known, default=None)]), max(known, default=0.0) or 1.0
+    height = 11 if len(main) < 2 else 7
     rows = []
-    for (stretch, is_part), figures in zip(stretches, joules, strict=True):
+    for (stretch, is_part), found in zip(stretches, figures, strict=True):
         seconds = stretch.end_s - stretch.start_s
-        cells, bars, at = [], [], 0.0
-        for component, (energy_j, half, reason) in zip(components, figures, strict=True):
+        cells, bars = [], []
+        for column, (energy_j, half, reason) in zip(columns, found, strict=True):
             shown = text.plus_minus(energy_j, half, unit.factor)
             watts = text.number(energy_j / seconds) if energy_j is not None and seconds > 0 else text.DASH
             cells.append(Cell(shown.mean, shown.half, watts, text.shown(reason, 200) if reason else None))
             width = round(BAR_WIDTH * (energy_j or 0.0) / longest, 1)
-            if width > 0:
-                colour = f"c-{component}" if len(components) > 1 else f"p-{stretch.name.replace('+', '-')}"
-                bars.append(Bar(round(at, 1), width, colour))
-            at += width
+            if width > 0 and not column.beside:
+                colour = f"c-{column.component}" if len(main) > 1 else f"p-{stretch.name.replace('+', '-')}"
+                bars.append(Bar(1 + main.index(column) * height, width, colour))
         rows.append(
             PhaseRow(stretch.name.replace("+", " + "), is_part, text.seconds(seconds), tuple(cells), tuple(bars))
         )
-    return PhaseTable(tuple(components), f"{unit.prefix}J", tuple(rows))
+    legend = [(f"c-{column.component}", column.name) for column in main] if len(main) > 1 else []
+    notes = [f"{column.name}: {column.beside}." for column in columns if column.beside]
+    return PhaseTable(
+        tuple(columns), f"{unit.prefix}J", tuple(rows), 2 + height * max(len(main), 1), tuple(legend), tuple(notes)
+    )
+
+
+def _columns(record: Record) -> list[Column]:
+    """The components with a total; then channels that no total adds up, those of a kind together.
+
+    A run that failed before there was a total shows each channel by itself.
+    """
+    columns = [Column(text.component_name(name), name, record.totals[name].channels) for name in components_of(record)]
+    counted = {channel for column in columns for channel in column.channels}
+    others: dict[tuple[str, str], list[Channel]] = {}
+    for channel in (channel for meter in record.meters for channel in meter.channels if channel.id not in counted):
+        _, at, opinion = channel.id.partition("@")
+        others.setdefault((channel.component, at + opinion if at else channel.id), []).append(channel)
+    for (component, _), channels in sorted(others.items(), key=lambda item: item[0]):
+        columns.append(_column_of(component, channels, bool(counted)))
+    return columns
+
+
+def _column_of(component: str, channels: Sequence[Channel], counted: bool) -> Column:
+    ids, name = tuple(channel.id for channel in channels), text.component_name(component)
+    _, at, opinion = ids[0].partition("@")
+    label = text.shown(ids[0] if len(ids) == 1 else f"{name} × {len(ids)} {at}{opinion}", 30)
+    if channels[0].extent == "process-share":
+        return Column(
+            label,
+            component,
+            ids,
+            f"this process's share of the {name} energy, a model; part of the figure of the machine",
+        )
+    if at:
+        return Column(label, component, ids, f"a second reading of the same {name}, not added to the first")
+    return Column(
+        label, component, ids, f"not in the {name} total, which counts it inside another channel" if counted else ""
+    )
 
 
 def _stretches(record: Record) -> list[tuple[Phase | Part, bool]]:
@@ -182,41 +234,26 @@ def _stretches(record: Record) -> list[tuple[Phase | Part, bool]]:
     return found
 
 
-def _component_j(
-    record: Record, stretch: Phase | Part, component: str
-) -> tuple[float | None, float | None, str | None]:
+def _column_j(stretch: Phase | Part, column: Column) -> tuple[float | None, float | None, str | None]:
     """Joules, uncertainty and reason. Uncertainties add up, as in totals: the edges of all channels are the same."""
-    wanted = _channel_ids(record, component)
-    found = [energy for energy in stretch.energy if energy.channel in wanted]
-    missing = next((energy for energy in found if energy.joules is None), None)
-    if missing is not None or not found or len(found) < len(wanted):
-        return None, None, (missing.reason if missing is not None else None) or "the record has no figure here"
-    return _sum(found), sum(energy.uncertainty_j or 0.0 for energy in found), None
-
-
-def _channel_ids(record: Record, component: str) -> tuple[str, ...]:
-    """Those added up in the total; in a run that failed before there was one, those that it would have added up."""
-    if component in record.totals:
-        return record.totals[component].channels
-    channels = [c for meter in record.meters for c in meter.channels if c.component == component and "@" not in c.id]
-    inside = {inner for channel in channels for inner in channel.contains}
-    return tuple(c.id for c in channels if c.id not in inside and c.extent != "process-share")
-
-
-def _sum(energies: Sequence[Energy]) -> float | None:
-    known = [energy.joules for energy in energies if energy.joules is not None]
-    return sum(known) if known and len(known) == len(energies) else None
+    found = [energy for energy in stretch.energy if energy.channel in column.channels]
+    joules = stats.joules_of(found, column.channels)
+    if joules is None:
+        reason = next((energy.reason for energy in found if energy.joules is None and energy.reason), None)
+        return None, None, reason or "the record has no figure here"
+    return joules, sum(energy.uncertainty_j or 0.0 for energy in found), None
 
 
 def sum_check(record: Record) -> str:
     """Do the parts of the inference add up to it, component by component?"""
-    phase = inference_of(record)
+    phase = stats.inference(record)
     if phase is None or not phase.parts:
         return "the inference is not split into parts"
     said = []
     for component in components_of(record):
-        whole = _component_j(record, phase, component)[0]
-        parts = [_component_j(record, part, component)[0] for part in phase.parts]
+        channels = record.totals[component].channels
+        whole = stats.joules_of(phase.energy, channels)
+        parts = [stats.joules_of(part.energy, channels) for part in phase.parts]
         known = [part for part in parts if part is not None]
         name = text.component_name(component)
         if whole is None or len(known) < len(parts):
@@ -239,6 +276,7 @@ def evidence(record: Record, file: str, line: int) -> list[Fact]:
         facts.append(Fact(text.component_name(component), text.shown("; ".join(words), 240)))
         facts.append(Fact(f"{text.component_name(component)} error", _uncertainty(record, component)))
     facts.append(Fact("Sum check", sum_check(record)))
+    facts += [Fact("Longest gap", gaps)] if (gaps := _gaps(record)) else []
     facts.append(Fact("Devices", _devices(record)))
     facts += [Fact("Device map", text.shown(_device_map(record), 300))] if record.system.device_map else []
     facts.append(Fact("Flags", text.shown(", ".join(record.flags), 400) if record.flags else "none"))
@@ -246,6 +284,53 @@ def evidence(record: Record, file: str, line: int) -> list[Fact]:
         facts.append(Fact("Source", text.shown(record.source, 400)))
     facts.append(Fact("Record", f"{text.shown(file, 120)}, line {line}"))
     return facts
+
+
+def _gaps(record: Record) -> str:
+    """The longest time without a reading in the inference, where the method integrates readings of power."""
+    phase = stats.inference(record)
+    gaps = [(energy.channel, getattr(energy, "largest_gap_s", None)) for energy in phase.energy] if phase else []
+    return ", ".join(f"{text.shown(name, 30)} {text.seconds(gap)}" for name, gap in gaps if gap is not None)
+
+
+def state_rows(record: Record) -> list[StateRow]:
+    """What each device's state was in the inference; where none was read inside it, the nearest before and after."""
+    phase = stats.inference(record)
+    if not isinstance(record, Run | Failed) or phase is None:
+        return []
+    rows = []
+    for channel, states in sorted(record.states.items()):
+        during = [state for state in states if phase.start_s <= state.at_s <= phase.end_s]
+        before = [state for state in states if state.at_s < phase.start_s]
+        after = [state for state in states if state.at_s > phase.end_s]
+        rows += _states(text.shown(channel, 30), during or [*before[-1:], *after[:1]])
+    return rows
+
+
+def _states(channel: str, states: Sequence[DeviceState]) -> list[StateRow]:
+    numbers: dict[str, list[float | None]] = {
+        "Temperature, °C": [state.temperature_c for state in states],
+        "SM clock, MHz": [state.sm_clock_mhz for state in states],
+        "Memory clock, MHz": [state.memory_clock_mhz for state in states],
+        "Power limit, W": [state.power_limit_w for state in states],
+        "Other processes on it": [state.other_processes for state in states],
+    }
+    rows = []
+    for quantity, values in numbers.items():
+        known = [value for value in values if value is not None]
+        if known:
+            first, last, low, high = (text.number(value, 4) for value in (known[0], known[-1], min(known), max(known)))
+            rows.append(StateRow(channel, quantity, first, last, low if low == high else f"{low} to {high}"))
+    throttling = [state.throttling for state in states if state.throttling is not None]
+    if throttling:
+        every = dict.fromkeys(why for reasons in throttling for why in reasons)
+        first, last = _reasons(throttling[0]), _reasons(throttling[-1])
+        rows.append(StateRow(channel, "Held down by", first, last, _reasons(every)))
+    return rows
+
+
+def _reasons(reasons: Iterable[str]) -> str:
+    return text.shown(", ".join(reasons), 120) or "nothing"
 
 
 def channel_rows(record: Record) -> list[tuple[str, ...]]:
@@ -260,6 +345,7 @@ def channel_rows(record: Record) -> list[tuple[str, ...]]:
             text.source_name(channel.source),
             text.seconds(channel.period_s) if channel.period_s else "never stale",
             f"{text.number(channel.resolution)} {channel.unit}" if channel.resolution else text.DASH,
+            text.percent(channel.duty) if channel.duty < 1 else "all of it",
             f"± {text.percent(channel.gain)}" if channel.gain is not None else "unknown",
             text.shown(channel.uuid or channel.pci or channel.note or text.DASH, 48),
         )

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from llmjoules.records.record import Failed, Record, Run, Trace
-from llmjoules.sitegen.aggregate import inference_of
+from llmjoules.records.stats import inference
 
 AGREE = 0.001  # as fraction of the joules; rounding of the trace to five digits stays far below
 
@@ -61,7 +61,7 @@ def area_j(edges_s: Sequence[float], mean_w: Sequence[float | None], start_s: fl
 
 def areas(record: Record, trace: Trace) -> list[Area]:
     """One per component that has joules, over the inference and the channels that its total adds up."""
-    phase = inference_of(record)
+    phase = inference(record)
     if phase is None:
         return []
     found = []

@@ -6,16 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from llmjoules.records.record import Failed, Published, Record, Run, System
-from llmjoules.records.stats import Estimate
+from llmjoules.records.stats import Estimate, implied_power_w, joules_per_token, tokens_per_s
 from llmjoules.sitegen import bars, finding, text
 from llmjoules.sitegen.aggregate import (
     FEW_RUNS,
     Row,
     components_of,
-    joules_per_token,
-    power_w,
     telling,
-    tokens_per_s,
 )
 from llmjoules.sitegen.load import Entry
 
@@ -29,7 +26,10 @@ class Badge(NamedTuple):
 
 
 class RowView(NamedTuple):
-    """A row of figures as a table shows it. setting: what tells it from others; evidence: where its runs are listed."""
+    """A row of figures as a table shows it. setting: what tells it from others; evidence: where its runs are listed.
+
+    tied: why it cannot be told from the first row of its section, where that is ranked.
+    """
 
     row: Row
     model: str
@@ -44,6 +44,7 @@ class RowView(NamedTuple):
     power: str
     interval: bars.Interval | None
     reason: str
+    tied: str
     evidence: str
     badges: tuple[Badge, ...]
 
@@ -104,7 +105,9 @@ def table_view(sections: Iterable[finding.Section], rows: Sequence[Row]) -> Tabl
         note = "; ".join(filter(None, (section.note, ", ".join(said))))
         views.append(
             SectionView(
-                section.heading, note, tuple(_view(row, own, token, joule, scale, brief) for row in section.rows)
+                section.heading,
+                note,
+                tuple(_view(row, own, token, joule, scale, brief, _tied(section, row)) for row in section.rows),
             )
         )
     kinds = {row.by_threads for row in rows if row.units is not None}
@@ -121,7 +124,13 @@ def row_views(rows: Sequence[Row]) -> list[RowView]:
 
 
 def _view(
-    row: Row, names: Sequence[str], token: text.Unit, joule: text.Unit, scale: bars.Scale | None, brief: bool = False
+    row: Row,
+    names: Sequence[str],
+    token: text.Unit,
+    joule: text.Unit,
+    scale: bars.Scale | None,
+    brief: bool = False,
+    tied: str = "",
 ) -> RowView:
     """brief: models are told apart without the name of their owner."""
     settings = [row.settings[name] for name in names if name in row.settings]
@@ -139,9 +148,14 @@ def _view(
         power=text.number(row.power_w.mean if row.power_w else None),
         interval=bars.interval(row.j_per_token, row.gain, scale),
         reason=text.shown(row.reason or "", 160),
+        tied=tied,
         evidence=f"{group_page('models', row.model)}#{anchor(row)}",
         badges=row_badges(row),
     )
+
+
+def _tied(section: finding.Section, row: Row) -> str:
+    return finding.not_apart(section.rows[0], row) or "" if section.ranked and row is not section.rows[0] else ""
 
 
 def _pm(estimate: Estimate | None, factor: float = 1.0) -> text.PlusMinus:
@@ -220,7 +234,7 @@ def run_line(entry: Entry) -> RunLine:
         per_token=text.number(None if per_token is None else per_token * unit.factor),
         per_token_unit=f"{unit.prefix}J" if per_token is not None else "",
         speed=text.number(tokens_per_s(record)),
-        power=text.number(power_w(record, component)),
+        power=text.number(implied_power_w(record, component)),
         reason=text.shown(total.reason, 120) if total is not None and total.reason else "",
         source="" if total is None or total.joules is None else text.source_name(total.source),
         dummy=record.model.weights == "dummy",

@@ -59,16 +59,21 @@
     x.range = [ends[0] - room, ends[1] + room];
   }
 
-  function words(text, fontSize) { return text.length * fontSize * 0.56; }
+  // Pixels that a label takes in the page's own font; entities stand for one character.
+  var canvas = document.createElement("canvas").getContext("2d");
+  function words(text, fontSize, weight) {
+    canvas.font = (weight || 400) + " " + fontSize + "px " + getComputedStyle(document.body).fontFamily;
+    return canvas.measureText(text.replace(/&\w+;/g, "m")).width;
+  }
 
   function layout(figure, box, paint) {
     var width = box.clientWidth, wide = width >= 420, given = figure.layout, notes = [], shapes = [];
-    var longest = Math.max.apply(null, (figure.ends || []).map(function (end) { return words(end.text, 13); }).concat(0));
-    var direct = (figure.ends || []).length > 0 && longest < width * 0.34 && wide;
+    var longest = Math.max.apply(null, (figure.ends || []).map(function (end) { return words(end.text, 13, 700); }).concat(0));
+    var direct = (figure.ends || []).length > 0 && longest < width * 0.36 && wide;
     var result = Object.assign({}, given, {
       width: width, height: box.clientHeight, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: paint("--ink") },
-      margin: { l: 12, r: direct ? longest + 14 : 12, t: figure.bands ? 26 : 14, b: 8 },
+      margin: { l: 12, r: direct ? Math.ceil(longest) + 16 : 12, t: figure.bands ? 26 : 14, b: 8 },
       hoverlabel: { bgcolor: paint("--paper"), bordercolor: paint("--line"), font: { color: paint("--ink") } },
       showlegend: given.showlegend || ((figure.ends || []).length > 0 && !direct),
       legend: { orientation: "h", x: 0, y: 1.04, yanchor: "bottom", traceorder: "normal", font: { size: 12 } },

@@ -83,7 +83,7 @@ def test_rows_whose_intervals_overlap_have_no_winner(build) -> None:
     records = runs([30, 40, 50], model="A-model") + runs([29, 39, 49], model="B-model")
     heading = Html(build(records) / "index.html").heading
     assert "B-model has the lowest mean, 3.90 J/token" in heading
-    assert "1 of 1 others cannot be told from it" in heading
+    assert "A-model cannot be told from it: the intervals overlap" in heading
 
 
 def test_rows_with_different_work_are_not_ranked(build) -> None:

@@ -1,0 +1,48 @@
+"""Flags of records in words: what a reader should know before trusting a figure."""
+
+from __future__ import annotations
+
+from llmjoules.sitegen import text
+
+# Why a phase has no figure: codes as in docs/record.md.
+_WITHOUT_FIGURE = {
+    "too_short": "it was shorter than the meter's period",
+    "unresolved": "it could be off by as much as it is",
+    "not_covered": "the meter's readings do not reach over it",
+    "no_readings": "the meter gave no readings",
+    "missing": "the meter left out a reading",
+    "not_moving": "the counter did not move",
+    "counter_reset": "the counter fell, and not because it wraps",
+    "gap": "the meter was silent for too long",
+    "died": "the process ended before the energy was read",
+    "in_step": "tokens came in step with a sensor that looks for a part of its period",
+}
+_OF_CHANNEL = {
+    "disagreement": "{} differs from the other reading of the same device by more than both can be off by: "
+    "one of the two is wrong",
+    "throttled": "{} was held down during the inference, by heat, power or its driver: a cooler one may do better",
+    "shared": "Other processes computed on {} during the inference, and their energy is in its figure",
+    "in_step_with_sensor": "The sensor of {} looks for a part of its period and tokens came in step with it, so it may "
+    "have seen the same moment of each: no uncertainty tells how far off that is",
+    "device_not_measured": "The model ran on {}, which no meter measured: its energy is in no figure here",
+    "offloaded": "A part of the model did not fit on its devices and lay on {}, so moving it is part of the figures",
+}
+_OF_RUN = {
+    "weights_read_in_inference": "The weights were only mapped while loading and there was no warm-up: this inference "
+    "also read the model from disk",
+    "unexpected_length": "The answer is longer or shorter than the tokens asked for",
+}
+
+
+def in_words(flag: str) -> str:
+    """A sentence without its full stop; a flag that we do not know stands for itself."""
+    code, _, where = flag.partition(":")
+    where = text.shown(where, 60)
+    if code in _OF_RUN:
+        return _OF_RUN[code]
+    if where and code in _WITHOUT_FIGURE:
+        return f"No energy of {where.replace('+', ' + ')}: {_WITHOUT_FIGURE[code]}"
+    if where and code in _OF_CHANNEL:
+        place = where.replace("+", " and ") if code == "offloaded" else where
+        return _OF_CHANNEL[code].format(text.COMPONENTS.get(place, place))
+    return f"{text.shown(flag, 80)}: a flag that this version of llmjoules has no words for"
