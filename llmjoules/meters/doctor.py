@@ -22,6 +22,7 @@ from llmjoules.meters.types import Meter, Unavailable
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.record import Channel
 
+Lines = Mapping[str, tuple[Channel, Line]]  # of all meters, by the id in a record
 Probed = tuple[Meter, tuple[Channel, ...]]
 SHORTEST_S, LONGEST_S = 1.0, 60.0
 
@@ -55,7 +56,13 @@ def examine(
         watched = stretches.watch(probed, loads, seconds if probed else 0.0)
         progress(f"2/3 Measuring as usual, idle, and then 3/3 under load: {2 * seconds:g} s")
         measured = stretches.measure(watched.answering(), plugins, options, loads, seconds)
-    reports = tuple(_meter_report(report, watched, measured, loads) for report, _ in looked)
+    lines = {
+        ids[channel.id]: (channel, _line(poller, channel))
+        for name, poller in watched.pollers.items()
+        if (ids := _ids(name, poller, measured))
+        for channel in poller.channels.values()
+    }
+    reports = tuple(_meter_report(report, watched, measured, loads, lines) for report, _ in looked)
     compared = tuple(_compare(measured))
     attention = tuple(_attention(reports, compared, gpus, torch, named=named))
     return Report(
@@ -105,17 +112,16 @@ def _gpus(progress: Callable[[str], None]) -> tuple[tuple[str, ...], libraries.T
 # ---- what the readings of one meter tell ----
 
 
-def _meter_report(report: MeterReport, watched: Watched, measured: Measured, loads: Loads) -> MeterReport:
+def _meter_report(report: MeterReport, watched: Watched, measured: Measured, loads: Loads, lines: Lines) -> MeterReport:
     poller = watched.pollers.get(report.name)
     if poller is None:
         return report
     ids = _ids(report.name, poller, measured)
     latencies_us = [latency * 1e6 for latency in poller.latencies_s]
-    lines = {name: _line(poller, channel) for name, channel in poller.channels.items()}
     return msgspec.structs.replace(
         report,
         channels=tuple(
-            _channel_report(poller, channel, lines, watched, loads, ids.get(name, name))
+            _channel_report(poller, channel, lines, watched, loads, ids[name])
             for name, channel in poller.channels.items()
         ),
         what=poller.problem and f"A reading failed: {poller.problem}.",
@@ -126,13 +132,13 @@ def _meter_report(report: MeterReport, watched: Watched, measured: Measured, loa
 
 
 def _ids(meter: str, poller: Poller, measured: Measured) -> dict[str, str]:
-    """By a meter's own id, that in a record: both list the channels in the same order."""
+    """By a meter's own id, that in a record, where no two meters share one: both list channels in the same order."""
     recorded = [channel.id for name, channel in measured.channels if name == meter]
-    return dict(zip(poller.channels, recorded, strict=False))  # none, where the monitor could not have it
+    return dict(zip(poller.channels, recorded or [f"{own}@{meter}" for own in poller.channels], strict=True))
 
 
 def _channel_report(
-    poller: Poller, channel: Channel, lines: Mapping[str, Line], watched: Watched, loads: Loads, known_as: str
+    poller: Poller, channel: Channel, lines: Lines, watched: Watched, loads: Loads, known_as: str
 ) -> ChannelReport:
     readings = poller.total(channel) if channel.unit == "J" else poller.readings(channel.id)
     interval = channel.kind == "interval"
@@ -140,11 +146,11 @@ def _channel_report(
     resolution = arithmetic.resolution(readings.values)
     response, note = None, None
     if loads.has(channel.component):
-        response = arithmetic.step_response(lines[channel.id], watched.on_s, watched.off_s)
+        response = arithmetic.step_response(lines[known_as][1], watched.on_s, watched.off_s)
         note = None if response is not None else "the load's step does not show"
     else:
         note = loads.why_not(channel.component)
-    lag = _lag(channel, poller, lines) if response is None else None
+    lag = _lag(channel, known_as, lines) if response is None else None
     notes = [arithmetic.tick_note(tick, channel), arithmetic.grid_note(resolution, channel)]
     believe_above_s = None
     if response is not None and response.lag_s >= LATE_S:
@@ -178,14 +184,14 @@ def _line(poller: Poller, channel: Channel) -> Line:
     return arithmetic.power_line(poller.total(channel), gauge=False, exact=channel.kind == "interval")
 
 
-def _lag(channel: Channel, poller: Poller, lines: Mapping[str, Line]) -> Lag | None:
-    """Against the other channels of the same device in this meter: whatever it was that made their power change."""
+def _lag(channel: Channel, known_as: str, lines: Lines) -> Lag | None:
+    """Against the other channels of the same device, of any meter: whatever it was that made their power change."""
     found = []
-    for other in poller.channels.values():
-        if other.id != channel.id and _device(other) == _device(channel):
-            behind = arithmetic.lag_behind(lines[channel.id], lines[other.id])
+    for name, (other, line) in lines.items():
+        if name != known_as and _device(other) == _device(channel):
+            behind = arithmetic.lag_behind(lines[known_as][1], line)
             if behind is not None:
-                found.append(Lag(behind=other.id, lag_s=behind[0], correlation=behind[1]))
+                found.append(Lag(behind=name, lag_s=behind[0], correlation=behind[1]))
     return max(found, key=lambda lag: lag.lag_s, default=None)
 
 
