@@ -40,9 +40,12 @@ def cli(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
     """Run `llmjoules` as a user would, in a folder of its own."""
     folder = tmp_path_factory.mktemp("work")
 
-    def run(*arguments: str, **more: object) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, env_more: dict[str, str] | None = None, **more: object
+    ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "llmjoules", *arguments]
-        options = {"cwd": folder, "env": environment, "capture_output": True, "text": True, "timeout": 240} | more
+        env = environment | (env_more or {})
+        options = {"cwd": folder, "env": env, "capture_output": True, "text": True, "timeout": 240} | more
         return subprocess.run(command, check=False, **options)  # type: ignore[call-overload, no-any-return]
 
     return run

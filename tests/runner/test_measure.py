@@ -229,3 +229,84 @@ def test_a_run_can_be_repeated_by_the_command_in_its_record(three_runs: Measured
     (line,) = next(tmp_path.glob("*.jsonl")).read_bytes().splitlines()
     again = msgspec.json.decode(line, type=Run)
     assert (again.cell, again.class_) == (three_runs.records[0].cell, three_runs.records[0].class_)
+
+
+PLUGIN = """
+from llmjoules.meters import Channel, Meter, Unavailable, hookimpl
+import os, time
+
+class Counter(Meter):
+    name = "{name}"
+    def probe(self):
+        with open({tally!r}, "a") as tally:
+            tally.write("probed\\n")
+        if {condition}:
+            raise Unavailable("It is gone.", "Somebody took it.", "Bring it back.")
+        return [Channel(id="{channel}:0", component="{channel}", kind="counter")]
+    def read(self):
+        return {{"{channel}:0": 50 * time.monotonic()}}
+
+@hookimpl
+def llmjoules_meters():
+    return [Counter]
+"""
+
+
+def test_a_meter_that_is_gone_in_a_later_load_fails_that_load_and_the_plan_goes_on(
+    measure: Measure, tmp_path: Path
+) -> None:
+    """Probed once by the parent and once by each process: gone at the second process alone."""
+    tally = tmp_path / "tally"
+    plugin = tmp_path / "fading.py"
+    condition = f"open({str(tally)!r}).read().count('probed') == 3"
+    plugin.write_text(PLUGIN.format(name="fading", tally=str(tally), condition=condition, channel="cpu"))
+    words = f"--model dummy:llama-tiny --meter fading --plugin {plugin} --repeats 3 --loads 3 --new-tokens 4 --idle 0"
+    measured = measure(*words.split())
+    assert measured.done.returncode == 3, measured.done.stderr
+    assert [type(record) for record in measured.records] == [Run, Failed, Run]
+    failed = measured.records[1]
+    assert failed.repeat == 1
+    assert "It is gone." in failed.error.message
+    assert "2 of 3 runs finished" in measured.done.stdout
+
+
+def test_work_on_the_cpu_is_not_measured_by_meters_of_gpus_alone(measure: Measure, tmp_path: Path) -> None:
+    plugin = tmp_path / "gpu_only.py"
+    plugin.write_text(PLUGIN.format(name="gpu-only", tally="/dev/null", condition="False", channel="gpu"))
+    environment_hides_rapl = {"LLMJOULES_POWERCAP": str(tmp_path)}
+    words = f"--model dummy:llama-tiny --plugin {plugin} --device cpu --repeats 1 --new-tokens 4 --idle 0"
+    measured = measure(*words.split(), env_more=environment_hides_rapl)
+    (run,) = measured.records
+    assert [meter.name for meter in run.meters] == ["estimate"]
+    assert "No meter can measure here" in measured.done.stderr
+    words = words.replace("--device cpu", "--device cpu --meter gpu-only")
+    (run,) = measure(*words.split()).records
+    assert "device_not_measured:cpu" in run.flags
+
+
+def test_what_is_done_with_a_record_is_not_measured_in_the_next_run(
+    three_runs: Measured, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next run begins when its record is asked for: a second's work in between lies in none of its phases."""
+    import time
+
+    import llmjoules
+
+    monkeypatch.setenv("XDG_CACHE_HOME", environment["XDG_CACHE_HOME"])
+    busy: list[tuple[float, float]] = []
+    runs = []
+    for run in llmjoules.measure("dummy:llama-tiny", meters="mock", repeats=2, loads=1, new_tokens=4, idle_s=0.1):
+        runs.append(run)
+        began = time.monotonic()
+        time.sleep(1)
+        busy.append((began, time.monotonic()))
+    assert runs[1].clock.monotonic_s >= busy[0][1]
+
+
+def test_a_local_path_is_not_published(measure: Measure, llama_tiny: Path) -> None:
+    words = f"--model {llama_tiny} --meter mock --repeats 1 --new-tokens 4 --idle 0"
+    measured = measure(*words.split())
+    (file,) = measured.folder.iterdir()
+    assert measured.records[0].model.name == llama_tiny.name
+    assert str(llama_tiny.parent) not in file.read_text()
+    assert str(Path.home()) not in file.name

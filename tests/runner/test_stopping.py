@@ -115,7 +115,7 @@ def test_a_repeat_whose_process_is_killed_is_a_failed_record_and_a_fresh_process
     assert second.error.phase == "inference"
     assert "SIGKILL" in second.error.message
     assert [phase.name for phase in second.phases] == ["idle"]
-    assert second.phases[0].energy[0].reason.startswith("died: ")
+    assert second.phases[0].energy[0].joules > 0  # what was measured up to then
     assert second.load == type(second.load)(id=first.load.id, first=False)
     assert third.load.first
     assert third.load.id != first.load.id
