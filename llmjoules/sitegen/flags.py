@@ -14,6 +14,7 @@ _WITHOUT_FIGURE = {
     "not_moving": "the counter did not move",
     "counter_reset": "the counter fell, and not because it wraps",
     "gap": "the meter was silent for too long",
+    "overlap": "two of the meter's records share a stretch of time",
     "died": "the process ended before the energy was read",
     "in_step": "tokens came in step with a sensor that looks for a part of its period",
 }
@@ -24,9 +25,10 @@ _OF_CHANNEL = {
     "shared": "Other processes computed on {} during the inference, and their energy is in its figure",
     "in_step_with_sensor": "The sensor of {} looks for a part of its period and tokens came in step with it, so it may "
     "have seen the same moment of each: no uncertainty tells how far off that is",
-    "device_not_measured": "The model ran on {}, which no meter measured: its energy is in no figure here",
+    "device_not_measured": "The model ran on the {}, which no meter measured: its energy is in no figure here",
     "offloaded": "A part of the model did not fit on its devices and lay on {}, so moving it is part of the figures",
 }
+_DEVICES = {"cpu": "CPU", "cuda": "GPU", "mps": "GPU"}
 _OF_RUN = {
     "weights_read_in_inference": "The weights were only mapped while loading and there was no warm-up: this inference "
     "also read the model from disk",
@@ -44,5 +46,5 @@ def in_words(flag: str) -> str:
         return f"No energy of {where.replace('+', ' + ')}: {_WITHOUT_FIGURE[code]}"
     if where and code in _OF_CHANNEL:
         place = where.replace("+", " and ") if code == "offloaded" else where
-        return _OF_CHANNEL[code].format(text.COMPONENTS.get(place, place))
+        return _OF_CHANNEL[code].format(_DEVICES.get(place, place))
     return f"{text.shown(flag, 80)}: a flag that this version of llmjoules has no words for"

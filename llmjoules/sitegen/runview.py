@@ -289,7 +289,7 @@ def evidence(record: Record, file: str, line: int) -> list[Fact]:
 def _gaps(record: Record) -> str:
     """The longest time without a reading in the inference, where the method integrates readings of power."""
     phase = stats.inference(record)
-    gaps = [(energy.channel, getattr(energy, "largest_gap_s", None)) for energy in phase.energy] if phase else []
+    gaps = [(energy.channel, energy.largest_gap_s) for energy in phase.energy] if phase else []
     return ", ".join(f"{text.shown(name, 30)} {text.seconds(gap)}" for name, gap in gaps if gap is not None)
 
 
@@ -319,7 +319,7 @@ def _states(channel: str, states: Sequence[DeviceState]) -> list[StateRow]:
     for quantity, values in numbers.items():
         known = [value for value in values if value is not None]
         if known:
-            first, last, low, high = (text.number(value, 4) for value in (known[0], known[-1], min(known), max(known)))
+            first, last, low, high = (_plain(value) for value in (known[0], known[-1], min(known), max(known)))
             rows.append(StateRow(channel, quantity, first, last, low if low == high else f"{low} to {high}"))
     throttling = [state.throttling for state in states if state.throttling is not None]
     if throttling:
@@ -327,6 +327,10 @@ def _states(channel: str, states: Sequence[DeviceState]) -> list[StateRow]:
         first, last = _reasons(throttling[0]), _reasons(throttling[-1])
         rows.append(StateRow(channel, "Held down by", first, last, _reasons(every)))
     return rows
+
+
+def _plain(value: float) -> str:
+    return text.digits(value, 0 if value == round(value) else 1)
 
 
 def _reasons(reasons: Iterable[str]) -> str:

@@ -99,24 +99,35 @@
     return result;
   }
 
-  // Names at the ends of lines, pushed apart so that none covers another.
+  // Names at the ends of lines; those that end at one place are pushed apart, and all stay inside the chart.
   function endLabels(figure, box, paint) {
     var logY = figure.layout.yaxis.type === "log", logX = figure.layout.xaxis.type === "log";
-    var values = [];
+    var values = [], range = figure.layout.yaxis.range;
     figure.data.forEach(function (trace) {
       (trace.y || []).forEach(function (y) { if (typeof y === "number") { values.push(logY ? Math.log10(y) : y); } });
     });
-    var top = Math.max.apply(null, values), bottom = logY ? Math.min.apply(null, values) : 0;
-    var perPixel = (top - bottom || 1) * 1.06 / Math.max(box.clientHeight - 80, 60), gap = 17, last = -Infinity;
-    return figure.ends.map(function (end) {
+    var top = range ? range[1] : Math.max.apply(null, values), bottom = logY ? Math.min.apply(null, values) : 0;
+    var height = Math.max(box.clientHeight - 50, 60), perPixel = (top - bottom || 1) * (range ? 1 : 1.06) / height, gap = 17;
+    var places = new Map();
+    figure.ends.forEach(function (end) {
       var y = logY ? Math.log10(end.y) : end.y;
-      return { end: end, y: y, at: y / perPixel };
-    }).sort(function (a, b) { return a.at - b.at; }).map(function (item) {
-      var place = Math.max(item.at, last + gap);
-      last = place;
-      return { x: logX ? Math.log10(item.end.x) : item.end.x, y: item.y, xanchor: "left", yanchor: "middle", showarrow: false,
-        xshift: figure.bands ? 4 : 10, yshift: place - item.at, text: item.end.text,
-        font: { size: 13, weight: 700, color: paint(item.end.color) } };
+      places.set(end.x, (places.get(end.x) || []).concat({ end: end, y: y, at: (y - bottom) / perPixel }));
+    });
+    return Array.from(places.values()).flatMap(function (items) {
+      var last = -Infinity;
+      items.sort(function (a, b) { return a.at - b.at; }).forEach(function (item) {
+        last = item.place = Math.max(item.at, last + gap);
+      });
+      var over = height - 6;
+      items.slice().reverse().forEach(function (item) {
+        item.place = Math.min(item.place, over);
+        over = item.place - gap;
+      });
+      return items.map(function (item) {
+        return { x: logX ? Math.log10(item.end.x) : item.end.x, y: item.y, xanchor: "left", yanchor: "middle", showarrow: false,
+          xshift: figure.bands ? 4 : 10, yshift: item.place - item.at, text: item.end.text,
+          font: { size: 13, weight: 700, color: paint(item.end.color) } };
+      });
     });
   }
 

@@ -8,7 +8,20 @@ from typing import Any
 
 import msgspec
 
-from llmjoules.records.record import Error, Failed, MeterInfo, Published, Record, Run, System, Tokens, Total, encode
+from llmjoules.records.record import (
+    Channel,
+    DeviceState,
+    Error,
+    Failed,
+    MeterInfo,
+    Published,
+    Record,
+    Run,
+    System,
+    Tokens,
+    Total,
+    encode,
+)
 from tests.builders import ESTIMATE, NVML, RAPL, energy, make_run
 
 REASON = "too_short: the window (40 ms) is shorter than the meter's period (100 ms)"
@@ -83,11 +96,51 @@ def measured(meter: MeterInfo = RAPL, **changes: Any) -> list[Run]:
     ]
 
 
+def second_meters() -> Run:
+    """A GPU with a second reading of its power, its CPU with this process's share, device states and flags."""
+    counter = msgspec.structs.replace(NVML.channels[0], duty=0.25)
+    power = msgspec.structs.replace(counter, id="gpu:0@power", kind="power", unit="W", duty=1.0)
+    share = Channel(id="cpu:0@process", component="cpu", kind="model", source="modelled", extent="process-share")
+    meters = (
+        msgspec.structs.replace(NVML, channels=(counter, power)),
+        msgspec.structs.replace(RAPL, channels=(*RAPL.channels, share)),
+    )
+    run = make_run(model="F-model", id="second-meters", device="cuda", threads=None, meter=meters[0], meters=meters,
+                   inference_w=100.0)  # fmt: skip
+
+    def with_all(stretch: Any) -> Any:
+        joules = stretch.energy[0].joules
+        second = msgspec.structs.replace(energy("gpu:0@power", joules * 1.1), largest_gap_s=0.21)
+        others = (second, energy("cpu:0", joules / 2), energy("cpu:0@process", joules / 4))
+        return msgspec.structs.replace(stretch, energy=(*stretch.energy, *others))
+
+    run.phases = tuple(
+        msgspec.structs.replace(with_all(p), parts=tuple(with_all(part) for part in p.parts)) for p in run.phases
+    )
+    run.totals = {**run.totals, "cpu": Total(joules=100.0, uncertainty_j=1.0, source="measured", channels=("cpu:0",))}
+    start_s = run.phases[-1].start_s
+    run.states = {
+        "gpu:0": tuple(
+            DeviceState(
+                at_s=start_s + at_s, temperature_c=celsius, sm_clock_mhz=1500.0, power_limit_w=700.0,
+                throttling=held, other_processes=0,
+            )
+            for at_s, celsius, held in ((-0.5, 30.0, ()), (0.1, 50.0, ()), (0.9, 64.5, ("power cap",)), (1.9, 60.0, ()))
+        )
+    }  # fmt: skip
+    run.flags = ("disagreement:gpu:0@power", "throttled:gpu:0", "in_step:decode", "from_the_future:x")
+    return run
+
+
 def everything(folder: Path) -> Path:
     """Every kind of record, and a line that is none."""
     write(folder / "estimated.jsonl", estimated())
     write(folder / "measured.jsonl", measured(model="org/C-model"))
     gpu = [run for n in (1, 2) for run in runs(device="cuda", devices=n, threads=None, meter=NVML, model="D-model")]
     write(folder / "gpu.jsonl", gpu)
-    write(folder / "other.jsonl", [failed(), published(), without_energy(model="E-model")], b'{"schema": "llmjou\n')
+    write(
+        folder / "other.jsonl",
+        [failed(), published(), without_energy(model="E-model"), second_meters()],
+        b'{"schema": "llmjou\n',
+    )
     return folder

@@ -5,6 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import pytest
 
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.store import BadLine
+from llmjoules.sitegen import folder
 from llmjoules.sitegen import pages as site_pages
 from llmjoules.sitegen.build import build_site
 from llmjoules.sitegen.folder import MARKER
@@ -204,6 +209,91 @@ def test_nothing_readable_is_an_error_and_says_how_many_lines_were_bad(
 
 def test_a_script_that_is_not_there_is_named(results: Path, out: Path) -> None:
     assert "nowhere.js" in refused(results, out, out.parent / "nowhere.js").what
+
+
+def test_a_script_that_cannot_be_read_says_what_is_wrong_with_it(results: Path, out: Path) -> None:
+    loop, empty = out.parent / "loop.js", out.parent / "empty.js"
+    loop.symlink_to(loop)
+    empty.touch()
+    for script, why in ((out.parent, "directory"), (loop, "symbolic links"), (empty, "blank")):
+        error = refused(results, out, script)
+        assert str(script) in error.what
+        assert why in error.why.lower()
+        assert "--plotly-js" in error.fix
+    assert not out.exists()
+
+
+# A build that is killed just before its n-th step on the way to the new site.
+KILLED = """
+import os, signal, sys
+from llmjoules.sitegen import folder
+from llmjoules.sitegen.build import build_site
+
+results, out, script, at = sys.argv[1:]
+steps = 0
+
+def dying(step):
+    def wrapped(*args):
+        global steps
+        if steps == int(at):
+            os.kill(os.getpid(), signal.SIGKILL)
+        steps += 1
+        return step(*args)
+    return wrapped
+
+for name in ("_write_marker", "_move", "_remove"):
+    setattr(folder, name, dying(getattr(folder, name)))
+build_site([results], out, plotly_js=script)
+print(steps)
+"""
+
+
+def killed_build(results: Path, out: Path, plotly: Path, at: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", KILLED, str(results), str(out), str(plotly), str(at)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_after_a_build_that_was_killed_the_next_one_makes_the_site_whole(
+    tmp_path: Path, results: Path, out: Path, plotly_stub: Path
+) -> None:
+    new = write(tmp_path / "new" / "r.jsonl", runs(model="New-model"))
+    build(new, tmp_path / "expected", plotly_stub)
+    expected = tree(tmp_path / "expected")
+    build(results, tmp_path / "counted", plotly_stub)
+    steps = int(killed_build(new, tmp_path / "counted", plotly_stub, -1).stdout)
+    assert steps > 20
+    for at in (0, 1, 2, steps // 2, steps - 6, steps - 1):
+        build(results, out, plotly_stub)
+        (out / "runs" / "notes.txt").write_text("mine")
+        assert killed_build(new, out, plotly_stub, at).returncode == -signal.SIGKILL
+        build(new, out, plotly_stub)
+        now = tree(out)
+        assert now.pop("runs/notes.txt") == b"mine"
+        assert now == expected, at
+        shutil.rmtree(out)
+    assert not list(tmp_path.glob(".site-building-*"))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+def test_a_first_build_that_was_killed_can_be_made_again(
+    tmp_path: Path, results: Path, out: Path, plotly_stub: Path
+) -> None:
+    for at in (0, 1, 7):
+        assert killed_build(results, out, plotly_stub, at).returncode == -signal.SIGKILL
+        build(results, out, plotly_stub)
+        assert (out / "index.html").is_file()
+        shutil.rmtree(out)
+
+
+def test_what_another_build_is_working_on_stays(results: Path, out: Path, plotly_stub: Path) -> None:
+    at_work = out.parent / f"{folder.own_prefix(out)}abc"
+    theirs = out.parent / ".site-building-elsewhere-notes"
+    at_work.mkdir()
+    theirs.mkdir()
+    build(results, out, plotly_stub)
+    assert at_work.is_dir()
+    assert theirs.is_dir()
 
 
 @pytest.mark.parametrize("library", ["jinja2", "plotly"])

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -13,11 +14,19 @@ import msgspec
 import pytest
 
 from llmjoules.records.record import Run, Trace
+from llmjoules.sitegen import flags
+from llmjoules.sitegen.aggregate import rows_of
 from llmjoules.sitegen.build import build_site
+from llmjoules.sitegen.figures import phase_means
+from llmjoules.sitegen.load import Entry
 from llmjoules.sitegen.trace import areas, trace_of
-from tests.builders import ESTIMATE, NVML, make_run
+from tests.builders import ESTIMATE, NVML, energy, make_run
 from tests.sitegen.html import Html, page_of, pages
 from tests.sitegen.inputs import REASON, estimated, failed, measured, runs, without_energy, write
+
+RECORD_PAGE = (Path(__file__).parents[2] / "docs" / "record.md").read_text("utf-8")
+REASONS_DOCUMENTED, FLAGS_DOCUMENTED = RECORD_PAGE.partition("## Reasons")[2].split("## Flags")
+REASONS_DOCUMENTED = "\n".join(line.split("|")[1] for line in REASONS_DOCUMENTED.splitlines() if line.startswith("| `"))
 
 
 @pytest.fixture
@@ -167,7 +176,7 @@ def test_published_figures_are_marked_and_not_mixed_with_runs(full_site: Path) -
 
 def test_bad_lines_are_listed_with_file_line_and_reason(full_site: Path) -> None:
     health = Html(full_site / "health.html")
-    assert "other.jsonl 4" in health.text
+    assert "other.jsonl 5" in health.text
     assert health.heading == "One line skipped and one run failed"
     assert "1 line skipped" in Html(full_site / "index.html").text
 
@@ -181,7 +190,7 @@ def test_the_area_under_the_trace_is_the_energy_of_the_record(full_site: Path) -
         for page in pages(full_site / "runs")
         for a, b in re.findall(r"over the inference is ([\d.]+) J; the record says ([\d.]+) J", page.text)
     ]
-    assert len(shown) == 27
+    assert len(shown) == 28
     assert all(abs(a - b) <= 0.001 * b for a, b in shown)
 
 
@@ -240,6 +249,68 @@ def test_a_run_page_shows_phases_parts_and_their_sum(build) -> None:
     assert "llmjoules measure --model dummy:llama-tiny" in page.text
 
 
+def test_second_readings_and_shares_stand_beside_the_totals_and_are_added_to_nothing(full_site: Path) -> None:
+    # 100 W for 2 s: 200 J; the second reading says 10 % more, the CPU half, this process's share of it a quarter.
+    page = page_of(full_site, "runs", "F-model")
+    assert "GPU, J W CPU, J W cpu:0@process, J W gpu:0@power, J W" in page.text
+    assert "inference 2.00 s 200.0 ± 2.0 100 100.0 ± 1.0 50.0 50.00 ± 0.51 25.0 220.0 ± 2.2 110" in page.text
+    assert "gpu:0@power: a second reading of the same GPU, not added to the first." in page.text
+    assert "cpu:0@process: this process's share of the CPU energy, a model; part of the figure" in page.text
+    assert "Longest gap gpu:0@power 210 ms" in page.text
+    assert "200 J of GPU energy for 20 tokens" in page.heading
+    assert "gpu:0@power" not in Html(full_site / "index.html").text
+
+
+def test_the_state_of_a_device_is_that_of_the_inference(full_site: Path) -> None:
+    page = page_of(full_site, "runs", "F-model")
+    assert "gpu:0 Temperature, °C 50 60 50 to 64.5" in page.text  # 30 °C was before it
+    assert "gpu:0 Power limit, W 700 700 700" in page.text
+    assert "gpu:0 Held down by nothing nothing power cap" in page.text
+    assert "gpu:0 nvml GPU device counter measured 100 ms 0.00100 J 25 % ± 5.0 %" in page.text
+
+
+def test_flags_are_sentences_on_the_run_and_on_the_health_page(full_site: Path) -> None:
+    for page in (page_of(full_site, "runs", "F-model"), Html(full_site / "health.html")):
+        assert "gpu:0@power differs from the other reading of the same device by more than both can be off" in page.text
+        assert "gpu:0 was held down during the inference" in page.text
+        assert "No energy of decode: tokens came in step with a sensor that looks for a part of its period" in page.text
+        assert "from_the_future:x: a flag that this version of llmjoules has no words for" in page.text
+
+
+@pytest.mark.parametrize("flag", re.findall(r"`([a-z_]+(?::[a-z:@0-9]+)?)`", FLAGS_DOCUMENTED))
+def test_every_documented_flag_has_words(flag: str) -> None:
+    assert "no words" not in flags.in_words(flag)
+
+
+@pytest.mark.parametrize("code", re.findall(r"`([a-z_]+)`", REASONS_DOCUMENTED))
+def test_every_documented_reason_has_words(code: str) -> None:
+    assert flags.in_words(f"{code}:inference").startswith("No energy of inference: ")
+
+
+def test_a_failed_run_shows_each_channel_by_itself(build) -> None:
+    record = failed()
+    assert not record.totals
+    page = page_of(build([record]), "runs", "failed in phase model")
+    assert "cpu:0, J W" in page.text
+    assert "import 2.00 s 60.00 ± 0.61 30.0" in page.text
+
+
+def test_a_phase_of_which_one_device_has_no_figure_has_no_mean() -> None:
+    second = msgspec.structs.replace(NVML.channels[0], id="gpu:1")
+    run = make_run(meter=msgspec.structs.replace(NVML, channels=(NVML.channels[0], second)))
+    total = msgspec.structs.replace(run.totals["gpu"], channels=("gpu:0", "gpu:1"))
+    run.totals = {"gpu": total}
+
+    def also(stretch, joules):
+        return msgspec.structs.replace(stretch, energy=(*stretch.energy, energy("gpu:1", joules)))
+
+    # import: both; tokenizer: the second has a reason; model and the rest: it is not even named.
+    values = {"import": 5.0, "tokenizer": None}
+    run.phases = tuple(also(p, values[p.name]) if p.name in values else p for p in run.phases)
+    (row,) = rows_of([Entry(run, "p", "r.jsonl", 1)])
+    assert phase_means(row) == {"import": 65.0}  # 30 W for 2 s and 5 J
+
+
 def test_the_gain_of_a_channel_is_shown_apart_from_the_interval(build) -> None:
     site = build(runs(meter=ESTIMATE))
     page = page_of(site, "runs", "76.0 J")
@@ -276,7 +347,7 @@ def test_every_link_leads_to_a_file_of_the_site_and_every_anchor_exists(full_sit
 def test_every_row_of_the_home_page_links_its_j_per_token_to_evidence(full_site: Path) -> None:
     source = (full_site / "index.html").read_text("utf-8")
     rows = source.count('<tr class="first">')
-    assert rows == source.count('<td class="n loud"><a href="models/') == 4 + 3 + 2 + 1 + 1
+    assert rows == source.count('<td class="n loud"><a href="models/') == 4 + 3 + 2 + 1 + 1 + 1
 
 
 def test_nothing_is_asked_of_another_site(full_site: Path) -> None:
@@ -296,6 +367,43 @@ def test_no_page_holds_a_script_or_a_style_of_its_own(full_site: Path) -> None:
             assert "style" not in attributes, page.path
             assert not [name for name in attributes if name.startswith("on")], page.path
             assert tag != "script" or "src" in attributes or attributes.get("type") == "application/json"
+
+
+def test_ids_are_unique_and_headings_come_in_order(full_site: Path) -> None:
+    for page in pages(full_site):
+        ids = page.attributes("id")
+        assert len(ids) == len(set(ids)), page.path
+        levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+        assert levels[0] == 1, page.path
+        assert levels.count(1) == 1, page.path
+        assert all(b <= a + 1 for a, b in pairwise(levels)), (page.path, levels)
+
+
+def test_every_cell_of_a_head_says_what_it_heads_and_every_table_has_one(full_site: Path) -> None:
+    for page in pages(full_site):
+        tags = [tag for tag, _ in page.tags]
+        assert tags.count("table") == tags.count("thead"), page.path
+        for tag, attributes in page.tags:
+            assert tag != "th" or attributes.get("scope") in ("col", "row", "rowgroup"), page.path
+
+
+def test_everything_that_is_drawn_is_named_in_words_or_hidden_from_those_who_hear(full_site: Path) -> None:
+    for page in pages(full_site):
+        ids = set(page.attributes("id"))
+        for tag, attributes in page.tags:
+            if tag == "svg":
+                assert attributes.get("aria-hidden") == "true", page.path
+            if tag == "figure":
+                assert attributes["aria-labelledby"] in ids, page.path
+            if "data-chart" in attributes:
+                assert attributes["aria-describedby"] in ids, page.path
+                assert attributes["data-chart"] in ids, page.path
+            if attributes.get("role") == "region":
+                assert attributes["aria-label"], page.path
+            if tag == "img":
+                assert attributes["alt"], page.path
+        figures = [tag for tag, _ in page.tags if tag in ("figure", "figcaption")]
+        assert figures == ["figure", "figcaption"] * (len(figures) // 2), page.path
 
 
 def test_no_page_prints_nan_or_a_python_value(full_site: Path) -> None:
