@@ -16,10 +16,14 @@ UNKNOWN_W_PER_THREAD = 4.0  # CodeCarbon 3.3.2's figure for a CPU of which nothi
 
 
 class Tdp(NamedTuple):
-    """watts: of the share of the CPU that this system sees. origin: where the figure comes from, in words."""
+    """watts: of the share of the CPU that this system sees. origin: where the figure comes from, in words.
+
+    guessed: nothing is known of this CPU.
+    """
 
     watts: float
     origin: str
+    guessed: bool = False
 
 
 def cpu_name() -> str:
@@ -83,9 +87,8 @@ def _from_table(name: str, threads: int) -> Tdp | None:
 
 
 def _guess(threads: int) -> Tdp:
-    return Tdp(
-        UNKNOWN_W_PER_THREAD * threads, f"a guess of {UNKNOWN_W_PER_THREAD:g} W per thread: this CPU is not known"
-    )
+    origin = f"a guess of {UNKNOWN_W_PER_THREAD:g} W per thread: this CPU is not known"
+    return Tdp(UNKNOWN_W_PER_THREAD * threads, origin, guessed=True)
 
 
 def normalised(name: str) -> str:

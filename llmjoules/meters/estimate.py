@@ -1,8 +1,9 @@
 """A model of CPU energy from load, for machines that let nobody measure: labelled as modelled wherever it appears.
 
-P = TDP · (0.1 + 0.9 · load), so E = TDP · (0.1 · t + 0.9 · busy CPU seconds / CPUs): linear in load as measured for
-servers (Fan, Weber, Barroso: Power provisioning for a warehouse-sized computer, ISCA 2007). Because it is linear, the
-energy of a window needs only the kernel's account of CPU time at its edges and does not depend on how often we look.
+P = TDP · (0.1 + 0.9 · load), so E = TDP · (0.1 · t + 0.9 · busy CPU seconds / CPUs). The tenth for an idle machine is
+CodeCarbon 3.3.2's; that power is linear in load was measured for servers (Fan, Weber, Barroso: Power provisioning for a
+warehouse-sized computer, ISCA 2007). Being linear, the energy of a window needs only the kernel's account of CPU
+time at its edges and does not depend on how often we look.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from llmjoules.meters.types import Meter
 from llmjoules.records.record import Channel
 
 IDLE_SHARE = 0.1
-GAIN = 0.5
+# A TDP and a straight line for a known CPU. Where even the TDP is a guess: the makers' figures in tdp.csv lie at 1.4 to
+# 8.8 W a thread, and 4 W are guessed.
+GAIN, GAIN_OF_GUESS = 0.5, 1.2
 
 
 class EstimateOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,7 +34,7 @@ class EstimateOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """
 
     tdp_w: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    share: bool = False
+    share: bool = True
 
 
 class Estimate(Meter):
@@ -57,7 +60,7 @@ class Estimate(Meter):
             source="modelled",
             period_s=CLOCK_TICK_S,
             resolution=tick_j,
-            gain=GAIN,
+            gain=GAIN_OF_GUESS if self._tdp.guessed else GAIN,
             note="all CPU packages together",
         )
         return [cpu, share_channel(tick_j)] if self.options.share else [cpu]

@@ -173,11 +173,13 @@ class Monitor:
                 for channel, curve in watcher.curves.items()
             )
 
-    def trace(self, edges_s: Sequence[float]) -> dict[str, TraceLine]:
+    def trace(self, edges_s: Sequence[float], exact_s: Sequence[float] | None = None) -> dict[str, TraceLine]:
         """Power of every channel over buckets between the given instants."""
         with self._lock:
             return {
-                channel: curve.trace(edges_s) for watcher in self._watchers for channel, curve in watcher.curves.items()
+                channel: curve.trace(edges_s, exact_s)
+                for watcher in self._watchers
+                for channel, curve in watcher.curves.items()
             }
 
     def states(self, start_s: float, end_s: float) -> dict[str, list[DeviceState]]:
@@ -420,7 +422,7 @@ def _automatic(registry: Registry, options: Mapping[str, Mapping[str, Any]], mon
         except guard.PluginFault as error:
             monitor.faults.append(error.fault)
         else:
-            measured = all(channel.source == "measured" for channel in channels)
+            measured = all(c.source == "measured" for c in channels if c.extent != "process-share")
             (measuring if measured else modelling).append((meter, channels))
     if measuring or not modelling:
         if not measuring:

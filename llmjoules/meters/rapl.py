@@ -28,7 +28,7 @@ class RaplOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """route: how the counters are read. share: beside the packages, record what falls to this process."""
 
     route: Literal["auto", "powercap", "perf"] = "auto"
-    share: bool = False
+    share: bool = True
 
 
 class Rapl(Meter):

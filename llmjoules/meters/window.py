@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import inf, sqrt
 from typing import NamedTuple
 
@@ -131,13 +131,19 @@ class Curve:
         """Are there `margin` knots after this instant, so that the slope behind it is known?"""
         return len(self.t) - bisect_right(self.t, end_s) >= margin
 
-    def trace(self, edges_s: Sequence[float]) -> TraceLine:
-        """Mean power per bucket (its area is the energy, whatever the number of buckets) and the band that it hides."""
+    def trace(self, edges_s: Sequence[float], exact_s: Sequence[float] | None = None) -> TraceLine:
+        """Mean power per bucket, and the band that it hides.
+
+        The area between two of the edges in `exact_s` (all of them by default) is the energy of that window.
+        """
         means: list[float | None] = []
         lows: list[float | None] = []
         highs: list[float | None] = []
-        for start_s, end_s in pairwise(edges_s):
-            mean = self._mean_w(start_s, end_s)
+        totals_j = self._totals_j(edges_s, edges_s if exact_s is None else exact_s)
+        for (start_s, start_j), (end_s, end_j) in pairwise(zip(edges_s, totals_j, strict=True)):
+            mean = None
+            if start_j is not None and end_j is not None and self._is_known(start_s, end_s):
+                mean = (end_j - start_j) / (end_s - start_s)
             band = [mean, *self._powers_w(start_s, end_s)] if mean is not None else []
             means.append(mean)
             lows.append(min(band) if band else None)
@@ -183,12 +189,15 @@ class Curve:
             return None
         return next(bad for bad in self.bad[first + 1 : last + 2] if bad is not None)
 
-    def _mean_w(self, start_s: float, end_s: float) -> float | None:
-        if len(self.t) < 2 or start_s < self.t[0] or end_s > self.t[-1] or end_s <= start_s:
-            return None
-        if self._bad_between(start_s, end_s) is not None:
-            return None
-        return (self._at(end_s).joules - self._at(start_s).joules) / (end_s - start_s)
+    def _is_known(self, start_s: float, end_s: float) -> bool:
+        return end_s > start_s and self._bad_between(start_s, end_s) is None
+
+    def _covers(self, t_s: float) -> bool:
+        return len(self.t) >= 2 and self.t[0] <= t_s <= self.t[-1]
+
+    def _totals_j(self, edges_s: Sequence[float], exact_s: Sequence[float]) -> list[float | None]:  # noqa: ARG002
+        """Cumulative energy at the edges of a trace; None where no reading reaches."""
+        return [self._at(t_s).joules if self._covers(t_s) else None for t_s in edges_s]
 
     def _at(self, t_s: float) -> _Point:
         raise NotImplementedError
@@ -290,6 +299,15 @@ class TotalCurve(Curve):
         base_s = abs(self.t[j] - self.t[i])
         power_w = abs(self.e[j] - self.e[i]) / base_s
         return base_s, power_w, power_w * sqrt(self.dt[i] ** 2 + self.dt[j] ** 2) / base_s
+
+    def _totals_j(self, edges_s: Sequence[float], exact_s: Sequence[float]) -> list[float | None]:
+        """Between knots and exact edges as straight as can be: buckets may be finer than the counter's tick, where the
+        two-sided estimate of each edge by itself would make power jump."""
+        points = {t_s: self._at(t_s).joules for t_s in exact_s if self._covers(t_s)}
+        points = dict(zip(self.t, self.e, strict=True)) | points
+        times_s = sorted(points)
+        joules = list(accumulate((points[t_s] for t_s in times_s), max))
+        return [_straight(times_s, joules, t_s) if self._covers(t_s) else None for t_s in edges_s]
 
     def _powers_w(self, start_s: float, end_s: float) -> list[float]:
         first, last = self._interval(start_s), self._interval(end_s)
@@ -472,6 +490,12 @@ class PowerCurve(Curve):
         near = self._powers_w(max(start_s - period_s, self.t[0]), min(end_s + period_s, self.t[-1]))
         lag = LAG * period_s * (max(near) - min(near))
         return sqrt(Z_95**2 * steps + rounding**2 + lag**2)
+
+
+def _straight(times_s: Sequence[float], values: Sequence[float], t_s: float) -> float:
+    i = min(max(bisect_right(times_s, t_s) - 1, 0), len(times_s) - 2)
+    share = (t_s - times_s[i]) / (times_s[i + 1] - times_s[i])
+    return values[i] + (values[i + 1] - values[i]) * share
 
 
 def _extrapolated(joules: float, slope: _Slope, knot_dt_s: float, distance_s: float) -> _Side:

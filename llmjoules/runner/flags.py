@@ -33,7 +33,12 @@ def _without_figure(run: Run) -> Iterator[str]:
     for phase in run.phases:
         stretches: list[Phase | Part] = [phase, *(part for part in phase.parts if part.name != "detokenize")]
         for where in stretches:
-            codes = {energy.reason.partition(":")[0] for energy in where.energy if energy.reason is not None}
+            codes = {
+                energy.reason.partition(":")[0]
+                for energy in where.energy
+                if energy.reason is not None
+                and "@" not in energy.channel  # of second opinions and shares, less matters
+            }
             yield from (f"{code}:{where.name}" for code in sorted(codes))
 
 

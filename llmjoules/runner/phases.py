@@ -80,7 +80,7 @@ class Recorder:
             return None
         edges = sorted({round(edge, 6) for done in self._done for edge in self._edges(done)})
         filled = _fill(edges, TRACE_BUCKETS)
-        lines = self._monitor.trace([self.origin_s + edge for edge in filled])
+        lines = self._monitor.trace(*([self.origin_s + edge for edge in some] for some in (filled, edges)))
         return Trace(edges_s=tuple(filled), channels={channel: _rounded(line) for channel, line in lines.items()})
 
     def states(self) -> dict[str, tuple[DeviceState, ...]]:

@@ -33,7 +33,7 @@ def burn(seconds: float) -> float:
 
 
 def test_it_is_labelled_as_modelled_with_a_gain_of_a_half() -> None:
-    (channel,) = Estimate(EstimateOptions(tdp_w=65)).probe()
+    (channel,) = Estimate(EstimateOptions(tdp_w=65, share=False)).probe()
     assert (channel.id, channel.component, channel.kind, channel.source) == ("cpu:0", "cpu", "model", "modelled")
     assert channel.gain == 0.5
     with Monitor(["estimate"]) as monitor, monitor.window("rest") as window:
