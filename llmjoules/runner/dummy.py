@@ -1,6 +1,7 @@
 """Models without a hub: published architectures with seeded random weights and a tokenizer made here.
 
-Energy depends on shapes, hardly on what the weights say; records and pages mark these models as dummies all the same.
+How long they take depends on shapes, not on what the weights say; the power of a GPU may depend on them a little, so
+records and pages mark these models as dummies.
 Built once, in a process of its own, into the user's cache folder: aside first, then renamed, so that a folder of the
 final name is always whole.
 """
