@@ -163,7 +163,7 @@ def _ranked_title(rows: Sequence[Row]) -> str:
     if tied:
         start = f"{who(best, rows)} has the lowest mean, {per_token([best])} of {name} energy"
         others = who(tied[0], rows) if len(rows) == 2 else f"{len(tied)} of {len(rows) - 1} others"
-        return f"{start}, but {others} cannot be told from it: {why}"
+        return f"{start}, but {others} cannot be told from it" + ("" if "; " in why else f": {why}")
     start = f"{who(best, rows)} takes the least {name} energy, {per_token([best])}"
     return f"{start}; next is {who(rows[1], rows)} at {_times(rows[1], best)} as much"
 
@@ -314,7 +314,8 @@ def scaling_title(found: Sequence[Curve]) -> str:
         return curve_finding(measured[0], reasons=False).rstrip(".")
     firsts = [min(curve.rows, key=lambda row: row.j_per_token.mean if row.j_per_token else inf) for curve in measured]
     one = sum(row.units == curve.rows[0].units for row, curve in zip(firsts, measured, strict=True))
-    fewest = "the fewest " + ("threads" if all(c.rows[0].by_threads for c in measured) else "devices")
+    kinds = dict.fromkeys("threads" if curve.rows[0].by_threads else "devices" for curve in measured)
+    fewest = f"the fewest {' or '.join(kinds)}"
     who_does = (
         f"All {text.count(len(measured), 'measured curve')}"
         if one == len(measured)

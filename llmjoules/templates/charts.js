@@ -166,6 +166,10 @@
   });
   document.addEventListener("themechange", function () { drawn.forEach(function (_, box) { draw(box); }); });
 
+  // On a narrow screen the page that one is on may be beyond the edge of the list of pages.
+  var here = document.querySelector(".top nav [aria-current]");
+  if (here) { here.parentNode.scrollLeft = here.offsetLeft - here.parentNode.offsetLeft - 60; }
+
   // A link to a setting opens its list of runs.
   function unfold() {
     var target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));

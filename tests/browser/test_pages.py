@@ -12,7 +12,7 @@ import pytest
 
 from llmjoules.sitegen.build import build_site
 from tests.builders import make_run
-from tests.sitegen.inputs import everything, write
+from tests.sitegen.inputs import everything, runs, write
 
 pytestmark = pytest.mark.browser
 
@@ -23,7 +23,7 @@ OPTIONS = (
 ).split()
 PAGES = (
     "index.html", "scaling.html", "models/index.html", "models/org", "systems/index.html", "systems/test",
-    "runs/index.html", "runs/org", "runs/e", "runs/dummy", "methods.html", "health.html",
+    "runs/index.html", "runs/org", "runs/e", "runs/f", "runs/dummy", "methods.html", "health.html",
 )  # fmt: skip
 WIDTHS = (390, 1280)
 
@@ -103,6 +103,37 @@ def test_every_page_opens_from_a_disk_without_a_complaint(visit: Any, width: int
         assert reader.page.locator("h1").is_visible(), name
         assert not reader.complaints, name
     assert charts >= 8
+
+
+@pytest.mark.parametrize("name", ["dummy:smollm2-360m", "WWWWWWWWWWWWWWWWWWWW", "l" * 40])
+@pytest.mark.parametrize("width", [900, 1280])
+def test_the_names_at_the_ends_of_lines_are_seen_in_full(browser: Any, tmp_path: Path, name: str, width: int) -> None:
+    records = [run for model in (name, f"{name}b") for n in (1, 2) for run in runs(model=model, threads=n)]
+    build_site([write(tmp_path / "in" / "r.jsonl", records)], tmp_path / "site")
+    reader = Visit(browser, tmp_path / "site", viewport={"width": width, "height": 800})
+    for page in ("index.html", "scaling.html"):
+        reader.open(page)
+        reader.draw_all()
+        for box in reader.page.locator("[data-chart]").all():
+            chart = box.bounding_box()
+            labels = box.locator(".annotation-text, .legendtext").all()
+            assert len(labels) >= 2
+            for label in labels:
+                place = label.bounding_box()
+                assert place["x"] + place["width"] <= chart["x"] + chart["width"], (page, label.inner_text())
+                assert chart["y"] <= place["y"], (page, label.inner_text())
+                assert place["y"] + place["height"] <= chart["y"] + chart["height"], (page, label.inner_text())
+    reader.context.close()
+
+
+def test_what_a_row_says_in_words_is_read_on_a_phone_without_scrolling(visit: Any) -> None:
+    reader = visit(viewport={"width": 390, "height": 800})
+    for name in ("index.html", "runs/f"):
+        reader.open(name)
+        places = [box.bounding_box() for box in reader.page.locator(".stay").all()]
+        assert all(place["x"] + place["width"] <= 390 for place in places), name
+        assert places or name != "index.html"
+    assert not reader.complaints
 
 
 def test_a_chart_is_drawn_only_when_it_comes_into_view(visit: Any) -> None:
