@@ -6,9 +6,9 @@ from llmjoules.sitegen import text
 
 # Why a phase has no figure: codes as in docs/record.md.
 _WITHOUT_FIGURE = {
-    "too_short": "it was shorter than the meter's period",
-    "unresolved": "it could be off by as much as it is",
-    "not_covered": "the meter's readings do not reach over it",
+    "too_short": "the phase was shorter than the meter's period",
+    "unresolved": "the figure could be off by as much as it is",
+    "not_covered": "the meter's readings do not reach over the phase",
     "no_readings": "the meter gave no readings",
     "missing": "the meter left out a reading",
     "not_moving": "the counter did not move",
@@ -43,7 +43,7 @@ def in_words(flag: str) -> str:
     if code in _OF_RUN:
         return _OF_RUN[code]
     if where and code in _WITHOUT_FIGURE:
-        return f"No energy of {where.replace('+', ' + ')}: {_WITHOUT_FIGURE[code]}"
+        return f"A channel has no energy of {where.replace('+', ' + ')}: {_WITHOUT_FIGURE[code]}"
     if where and code in _OF_CHANNEL:
         place = where.replace("+", " and ") if code == "offloaded" else where
         return _OF_CHANNEL[code].format(_DEVICES.get(place, place))

@@ -273,7 +273,7 @@ def test_flags_are_sentences_on_the_run_and_on_the_health_page(full_site: Path) 
     for page in (page_of(full_site, "runs", "F-model"), Html(full_site / "health.html")):
         assert "gpu:0@power differs from the other reading of the same device by more than both can be off" in page.text
         assert "gpu:0 was held down during the inference" in page.text
-        assert "No energy of decode: tokens came in step with a sensor that looks for a part of its period" in page.text
+        assert "A channel has no energy of decode: tokens came in step with a sensor that looks for a part" in page.text
         assert "from_the_future:x: a flag that this version of llmjoules has no words for" in page.text
 
 
@@ -284,7 +284,7 @@ def test_every_documented_flag_has_words(flag: str) -> None:
 
 @pytest.mark.parametrize("code", re.findall(r"`([a-z_]+)`", REASONS_DOCUMENTED))
 def test_every_documented_reason_has_words(code: str) -> None:
-    assert flags.in_words(f"{code}:inference").startswith("No energy of inference: ")
+    assert flags.in_words(f"{code}:inference").startswith("A channel has no energy of inference: ")
 
 
 def test_a_failed_run_shows_each_channel_by_itself(build) -> None:
