@@ -32,6 +32,13 @@ MISTAKES = [
     ("measure --model ./missing --meter mock", "no such folder"),
     ("measure --model dummy:llama-tiny --meter mock --prompts missing.txt", "missing.txt"),
     ("measure --model dummy:llama-tiny --meter mock --device cuda --repeats 1", "--device cpu"),
+    ("measure --model dummy:llama-tiny --meter mock --seed -1", "at least 0"),
+    ("measure --model dummy:llama-tiny --meter mock --repeats " + "9" * 400, "at least 1"),
+    ("measure --model dummy:llama-tiny --meter mock --new-tokens x", "invalid int value"),
+    ("measure --model dummy:llama-tiny --meter mock,auto", "auto"),
+    ("measure --model dummy:llama-tiny --meter mock --meter-option mok.seed=1", "mock"),
+    ("measure --model dummy:lama-tiny --dry-run", "llama-tiny"),
+    ("measure --model dummy:llama-tiny --meter mock --prompt \udcff", "not text"),
     ("build-site missing --out site", "missing"),
     ("build-site a-file --out site", "a-file|record"),
 ]
@@ -48,8 +55,7 @@ def test_a_mistake_is_answered_in_a_few_lines(words: str, hint: str, cli: Cli, t
     assert len(done.stderr.splitlines()) <= 5
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
-    written = [path for path in sorted(tmp_path.rglob("*")) if path not in before]
-    assert [path for path in written if path.is_file()] == []
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_full_disk_is_said_and_no_torn_line_stays(cli: Cli, three_runs: Measured, tmp_path: Path) -> None:

@@ -41,20 +41,21 @@ def test_sigkill_at_five_instants_loses_no_announced_run_and_the_next_call_goes_
 ) -> None:
     chance = random.Random(5)
     told = 0
-    for _ in range(5):
+    for kill in range(5):
         process = start(environment, tmp_path)
         seen: list[str] = []
-        target = chance.randrange(1, 12)  # announced runs to wait for, so that the kill falls among runs of any load
+        # Runs to wait for, so that the kill falls among runs of any load; the first falls into starting and loading.
+        target = chance.randrange(1, 12) if kill else 0
         while len(seen) < target and (line := process.stderr.readline()):
             seen += [line] if " tokens in " in line else []
-        time.sleep(chance.uniform(0, 0.2))
+        time.sleep(chance.uniform(0, 0.2 if kill else 5))
         children = psutil.Process(process.pid).children()
         process.kill()
         rest = process.communicate()[1]
         told += len(seen) + announced(rest)
         assert all(gone(child) for child in children), "the measuring process outlived the one that started it"
         records, bad = read(tmp_path)
-        assert len(records) >= told >= 1
+        assert len(records) >= told >= (1 if kill else 0)
         assert not [line for line in bad if "cut off" not in line.why]
     assert len({record.id for record in records}) == len(records)
 
