@@ -13,9 +13,9 @@ from itertools import accumulate, pairwise
 from math import inf, sqrt
 from typing import NamedTuple
 
+from llmjoules.meters.edges import Z_95, Point, Slope, combined, extrapolated
 from llmjoules.records.record import Channel, TraceLine
 
-Z_95 = 1.96
 # A fall of a wrapping counter that implies more than this is a restart, not a wrap: no package or board draws it.
 PLAUSIBLE_W = 20_000.0
 # The slope beside an edge is taken over at least this many times the timing error of its ends: good to a sixth at worst
@@ -27,15 +27,6 @@ SLOPE_KNOTS = 10
 # Where there is no second base behind a slope (two ticks after a window are all that is waited for), power is taken to
 # have changed by this part since the slope was taken.
 UNKNOWN_CHANGE = 0.1
-# The next three are set so that the hard cases of tests/meters/test_window.py are held in 95 % of windows at the least,
-# and that on plain loads the band stays below three times the error's root mean square.
-AGREE = 2.0  # two sides agree if they differ by less than so many standard deviations
-CHANGE = 2.0  # how far a change that goes on may carry the energy off, as a multiple of what the slopes say
-NO_STEP = 1.5  # where no single step explains an interval, the band reaches over the farther side by this factor
-NEARER = (
-    0.05  # part of a disagreement that is laid to the distance from a knot, so that at an exact knot it counts alone
-)
-MOST_POWER = 2.0  # power that shows in no knot may have been this many times what shows
 # A gauge that shows the mean of its last period is half of that late, and a little more where it is renewed in steps.
 LAG = 0.6
 # Between two readings of power that are further apart than twice this (or the device's period), the mean may have been
@@ -61,42 +52,6 @@ class WindowEnergy(NamedTuple):
     method: str
     reason: Reason | None = None
     largest_gap_s: float | None = None  # between two readings of power
-
-
-class _Point(NamedTuple):
-    """Energy at an edge. What both edges of a window are off by is independent in part, and in part the same way round:
-    power that rises towards a window and falls after it is misjudged at both in the same direction."""
-
-    joules: float
-    independent_j: float = 0.0
-    common_j: float = 0.0
-
-
-class _Slope(NamedTuple):
-    """Power beside a knot, over `base_s` up to one whose time is good to `far_dt_s`; it may have changed since."""
-
-    power_w: float
-    base_s: float
-    far_dt_s: float
-    change_w: float
-
-
-class _Side(NamedTuple):
-    """Energy at an edge as seen from one side, and what it can be off by.
-
-    distance_s: from the knot where it begins. timing_j: standard deviation from the times of its knots.
-    change_w: of power from one base to the next; lever_s: what makes joules of it.
-    """
-
-    joules: float
-    distance_s: float
-    timing_j: float
-    change_w: float
-    lever_s: float
-
-    @property
-    def variance_j2(self) -> float:
-        return self.timing_j**2 + (self.change_w * self.lever_s) ** 2
 
 
 class Curve:
@@ -199,13 +154,13 @@ class Curve:
         """Cumulative energy at the edges of a trace; None where no reading reaches."""
         return [self._at(t_s).joules if self._covers(t_s) else None for t_s in edges_s]
 
-    def _at(self, t_s: float) -> _Point:
+    def _at(self, t_s: float) -> Point:
         raise NotImplementedError
 
     def _powers_w(self, start_s: float, end_s: float) -> list[float]:
         raise NotImplementedError
 
-    def _window_uncertainty(self, start_s: float, end_s: float, start: _Point, end: _Point) -> float:
+    def _window_uncertainty(self, start_s: float, end_s: float, start: Point, end: Point) -> float:
         raise NotImplementedError
 
 
@@ -248,7 +203,7 @@ class TotalCurve(Curve):
         step_w2 = (power_w - earlier_w) ** 2 - (timing_w**2 + earlier_timing_w**2) / 3
         return max(0.0, step_w2) * width_s**2 * (1 - self.channel.duty) / 5
 
-    def _at(self, t_s: float) -> _Point:
+    def _at(self, t_s: float) -> Point:
         i = self._interval(t_s)
         since_s, until_s, low, high = t_s - self.t[i], self.t[i + 1] - t_s, self.e[i], self.e[i + 1]
         mean_w = (high - low) / (since_s + until_s)
@@ -256,17 +211,17 @@ class TotalCurve(Curve):
         before, after = self._slope(i, -1), self._slope(i + 1, +1)
         if before is None or after is None:
             chord = low + mean_w * since_s
-            return _Point(chord, max(chord - low, high - chord) + timing_j)
-        left = _extrapolated(min(low + before.power_w * since_s, high), before, self.dt[i], since_s)
-        right = _extrapolated(max(high - after.power_w * until_s, low), after, self.dt[i + 1], until_s)
+            return Point(chord, max(chord - low, high - chord) + timing_j)
+        left = extrapolated(min(low + before.power_w * since_s, high), before, self.dt[i], since_s)
+        right = extrapolated(max(high - after.power_w * until_s, low), after, self.dt[i + 1], until_s)
         rising = before.power_w <= mean_w <= after.power_w
         falling = after.power_w <= mean_w <= before.power_w
         step = max(left.joules, right.joules) if rising else min(left.joules, right.joules) if falling else None
-        point = _combined(left, right, step, max(before.power_w, mean_w, after.power_w))
+        point = combined(left, right, step, max(before.power_w, mean_w, after.power_w))
         most_j = high - low + timing_j
-        return _Point(point.joules, min(point.independent_j, most_j), min(point.common_j, most_j))
+        return Point(point.joules, min(point.independent_j, most_j), min(point.common_j, most_j))
 
-    def _slope(self, i: int, step: int) -> _Slope | None:
+    def _slope(self, i: int, step: int) -> Slope | None:
         """Mean power beside knot i, backwards or forwards, over the shortest base that makes it good (SLOPE_BASE).
 
         Over a shorter one where there are no more knots near; None where there is none at all. By how much the power of
@@ -278,10 +233,10 @@ class TotalCurve(Curve):
         base_s, power_w, timing_w = self._power_between(i, j)
         k = self._base(j, step)
         if k == j:
-            return _Slope(power_w, base_s, self.dt[j], UNKNOWN_CHANGE * power_w)
+            return Slope(power_w, base_s, self.dt[j], UNKNOWN_CHANGE * power_w)
         _, behind_w, behind_timing_w = self._power_between(j, k)
         change_w2 = (power_w - behind_w) ** 2 - (timing_w**2 + behind_timing_w**2) / 4
-        return _Slope(power_w, base_s, self.dt[j], sqrt(max(0.0, change_w2)))
+        return Slope(power_w, base_s, self.dt[j], sqrt(max(0.0, change_w2)))
 
     def _base(self, i: int, step: int) -> int:
         """The knot up to which a slope beside knot i is taken; i itself where there is none."""
@@ -319,7 +274,7 @@ class TotalCurve(Curve):
             and self.t[i + 1] - self.t[i] >= SLOPE_BASE * (self.dt[i] + self.dt[i + 1])
         ]
 
-    def _window_uncertainty(self, start_s: float, end_s: float, start: _Point, end: _Point) -> float:
+    def _window_uncertainty(self, start_s: float, end_s: float, start: Point, end: Point) -> float:
         i, last = self._interval(start_s), self._interval(end_s)
         apart_j2 = start.independent_j**2 + end.independent_j**2 + self._rounding_j(last - i + 1) ** 2
         unseen_j2 = Z_95**2 * (self._unseen_j2[min(last + 2, len(self.t) - 1)] - self._unseen_j2[i])
@@ -475,15 +430,15 @@ class PowerCurve(Curve):
         share = (t_s - self.t[i]) / (self.t[i + 1] - self.t[i])
         return self.p[i] + (self.p[i + 1] - self.p[i]) * share
 
-    def _at(self, t_s: float) -> _Point:
+    def _at(self, t_s: float) -> Point:
         i = self._interval(t_s)
-        return _Point(self.e[i] + (self.p[i] + self._power_w(t_s)) / 2 * (t_s - self.t[i]), 0.0)
+        return Point(self.e[i] + (self.p[i] + self._power_w(t_s)) / 2 * (t_s - self.t[i]), 0.0)
 
     def _powers_w(self, start_s: float, end_s: float) -> list[float]:
         inside = self.p[bisect_right(self.t, start_s) : bisect_right(self.t, end_s)]
         return [self._power_w(start_s), self._power_w(end_s), *inside]
 
-    def _window_uncertainty(self, start_s: float, end_s: float, *_: _Point) -> float:
+    def _window_uncertainty(self, start_s: float, end_s: float, *_: Point) -> float:
         steps = self._variance[self._interval(end_s) + 1] - self._variance[self._interval(start_s)]
         rounding = self.channel.resolution / 2 * (end_s - start_s)
         period_s = self.channel.period_s
@@ -496,43 +451,6 @@ def _straight(times_s: Sequence[float], values: Sequence[float], t_s: float) -> 
     i = min(max(bisect_right(times_s, t_s) - 1, 0), len(times_s) - 2)
     share = (t_s - times_s[i]) / (times_s[i + 1] - times_s[i])
     return values[i] + (values[i + 1] - values[i]) * share
-
-
-def _extrapolated(joules: float, slope: _Slope, knot_dt_s: float, distance_s: float) -> _Side:
-    """Times are off by anything up to their half-width alike, a variance of a third of its square.
-
-    That of the knot counts twice: where the line begins, and how steep it is.
-    """
-    reach = distance_s / slope.base_s
-    timing_j = slope.power_w * sqrt(((1 + reach) * knot_dt_s) ** 2 + (reach * slope.far_dt_s) ** 2) / sqrt(3)
-    return _Side(joules, distance_s, timing_j, slope.change_w, distance_s * (1 + reach) / 2)
-
-
-def _combined(left: _Side, right: _Side, step: float | None, most_w: float) -> _Point:
-    """The two sides weighted by their variances, drawn towards `step` as far as they disagree beyond those.
-
-    step: what a single step between the knots would make of it; None where none can explain the interval's energy:
-    power did something else there, no side is to be trusted, and the band reaches well over both.
-    most_w: the most power seen around; what happened since the nearer knot cannot be more than it explains.
-    Errors from timing are independent of each other; those from a change that goes on are the same on both sides.
-    """
-    gap = abs(left.joules - right.joules)
-    width_s = left.distance_s + right.distance_s
-    left_j2 = left.variance_j2 + (NEARER * gap * left.distance_s / width_s) ** 2
-    right_j2 = right.variance_j2 + (NEARER * gap * right.distance_s / width_s) ** 2
-    weight = right_j2 / (left_j2 + right_j2) if left_j2 + right_j2 > 0 else 0.5
-    timing_j = sqrt((weight * left.timing_j) ** 2 + ((1 - weight) * right.timing_j) ** 2)
-    change_j = max(left.change_w, right.change_w) * (weight * left.lever_s + (1 - weight) * right.lever_s)
-    best = weight * left.joules + (1 - weight) * right.joules
-    farther = 0.0
-    if gap > 0:
-        agreeing_j = AGREE * sqrt(left.variance_j2 + right.variance_j2)
-        best += ((step if step is not None else best) - best) * max(0.0, gap - agreeing_j) / gap
-        unexplained = max(0.0, gap - sqrt(left.timing_j**2 + right.timing_j**2)) / gap
-        farther = unexplained * max(abs(left.joules - best), abs(right.joules - best))
-        farther *= 1.0 if step is not None else NO_STEP
-        farther = min(farther, MOST_POWER * most_w * min(left.distance_s, right.distance_s))
-    return _Point(best, sqrt((Z_95 * timing_j) ** 2 + farther**2), CHANGE * change_j)
 
 
 def curve_for(channel: Channel) -> CounterCurve | IntervalCurve | PowerCurve:
