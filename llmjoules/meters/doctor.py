@@ -12,8 +12,8 @@ import msgspec
 
 from llmjoules.meters import guard, libraries, stretches
 from llmjoules.meters import step_response as arithmetic
+from llmjoules.meters.choice import probe
 from llmjoules.meters.doctor_report import ChannelReport, Compared, Lag, MeterReport, Report
-from llmjoules.meters.monitor import probe
 from llmjoules.meters.polling import Poller
 from llmjoules.meters.registry import Registry
 from llmjoules.meters.step_response import LATE_S, Line, milliseconds, upwards

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llmjoules.meters import guard
-from llmjoules.meters.monitor import probe
+from llmjoules.meters.choice import probe
 from llmjoules.meters.registry import Registry
 from llmjoules.meters.types import Unavailable
 

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from math import inf, isfinite
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from llmjoules.meters import guard
-from llmjoules.meters.registry import Registry, nearest
-from llmjoules.meters.types import IntervalRecord, Meter, Unavailable
-from llmjoules.meters.window import IntervalCurve, PowerCurve, Reason, WindowEnergy, curve_for
+from llmjoules.meters.choice import Chosen, automatic, check_names, named
+from llmjoules.meters.registry import Registry
+from llmjoules.meters.types import Unavailable
+from llmjoules.meters.watcher import READ_SHORTEST_S, Watcher
+from llmjoules.meters.window import Reason, WindowEnergy
 from llmjoules.records.errors import LlmjoulesError
-from llmjoules.records.record import Channel, DeviceState, Energy, MeterInfo, TraceLine
+from llmjoules.records.record import DeviceState, Energy, MeterInfo, TraceLine
 
-# How often a meter is read: a tenth of its period finds the moment of its tick; more often than every 5 ms disturbs the
-# measured code, more rarely than every 100 ms leaves its edges vague. Counters that are renewed faster than we read
-# need no finding.
-READ_EVERY_S = 0.02
-READ_SHORTEST_S, READ_LONGEST_S = 0.005, 0.1
-STATE_EVERY_S = 1.0  # temperature and clocks move slowly, and asking for them takes longer than reading a counter
 FIRST_READING_LIMIT_S = 5.0
-STOP_LIMIT_S = 2.0
-HANGS_AFTER_S = 0.5  # a reading that is under way for longer is named as the reason why there is none
 
 
 class Window:
@@ -90,10 +84,12 @@ class Monitor:
         self.faults: list[guard.Fault] = registry.faults
         self.notes: list[str] = []
         names = [meters] if isinstance(meters, str) else list(meters)
-        _check_names(registry, names, options or {})
-        chosen = (
-            _automatic(registry, options or {}, self) if names == ["auto"] else _named(registry, names, options or {})
-        )
+        check_names(registry, names, options or {})
+        if names == ["auto"]:
+            chosen, faults, self.notes = automatic(registry, options or {})
+            self.faults += faults
+        else:
+            chosen = named(registry, names, options or {})
         self._lock = threading.Lock()
         self._watchers = _watchers(chosen, self._lock)
         self._entered = False
@@ -209,160 +205,7 @@ class Monitor:
         return max(watcher.period_s for watcher in self._watchers)
 
 
-class _Watcher:
-    """One meter with the threads that read it and the curves that they feed."""
-
-    def __init__(self, meter: Meter, channels: Mapping[str, Channel], lock: threading.Lock) -> None:
-        """channels: by the meter's own id; they may bear another id in the record, where two meters share one."""
-        self.meter = meter
-        self.name = meter.name
-        self.problem: str | None = None  # why the last reading is missing, of all channels
-        self.problems: dict[str, str] = {}  # of one channel, by its id in the record
-        self._called_s: float | None = None  # since when a reading is under way
-        self.curves = {channel.id: curve_for(channel) for channel in channels.values()}
-        self._channels = tuple(channels.values())
-        periods_s = [channel.period_s for channel in channels.values()]
-        self.period_s = max(periods_s)
-        self.settle_s = 3 * self.period_s + 0.3
-        fastest_s = min(periods_s)
-        self._every_s = (
-            READ_EVERY_S if fastest_s < READ_EVERY_S else min(max(fastest_s / 10, READ_SHORTEST_S), READ_LONGEST_S)
-        )
-        self._by_own_id = {own: self.curves[channel.id] for own, channel in channels.items()}
-        self.states: list[tuple[str, DeviceState]] = []
-        self._state_due_s = 0.0
-        self._id_of = {own: channel.id for own, channel in channels.items()}
-        self._lock = lock
-        self._stop = threading.Event()
-        self._wake = threading.Event()
-        self._read = threading.Event()
-        self._threads: list[threading.Thread] = []
-
-    @property
-    def info(self) -> MeterInfo:
-        """As it stands now: some of what a meter tells of itself it knows only once it has measured."""
-        return MeterInfo(name=self.name, channels=self._channels, options=_described(self.meter))
-
-    @property
-    def alive(self) -> bool:
-        return any(thread.is_alive() for thread in self._threads)
-
-    def start(self) -> None:
-        guard.call(self.name, "open", self.meter.open)
-        kinds = {curve.channel.kind for curve in self.curves.values()}
-        if kinds != {"interval"}:
-            self._add_thread(self._poll, "read")
-        if "interval" in kinds:
-            self._add_thread(self._listen, "stream")
-        for thread in self._threads:
-            thread.start()
-
-    def _add_thread(self, target: Callable[[], None], what: str) -> None:
-        self._threads.append(threading.Thread(target=target, name=f"llmjoules-{self.name}-{what}", daemon=True))
-
-    def stop(self) -> list[guard.Fault]:
-        """What went wrong. A thread that hangs in the plug-in is left behind."""
-        faults = []
-        self._stop.set()
-        self._wake.set()
-        try:
-            guard.call(self.name, "close", self.meter.close, STOP_LIMIT_S)
-        except (guard.PluginFault, Unavailable) as error:
-            faults.append(error.fault if isinstance(error, guard.PluginFault) else guard.Fault(self.name, error.what))
-        deadline = time.monotonic() + STOP_LIMIT_S
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        if self.alive:
-            faults.append(guard.Fault(self.name, f"did not stop within {STOP_LIMIT_S:g} s"))
-        return faults
-
-    def why_missing(self, channel: str) -> str | None:
-        called_s = self._called_s  # once: the reading thread sets it to None at any time
-        if called_s is not None and (since_s := time.monotonic() - called_s) > HANGS_AFTER_S:
-            return f"read has not returned for {since_s:.1f} s"
-        return self.problem or self.problems.get(channel)
-
-    def nudge(self) -> None:
-        self._read.clear()
-        self._wake.set()
-
-    def wait_for_reading(self, deadline: float) -> None:
-        if any(not isinstance(curve, IntervalCurve) for curve in self.curves.values()):
-            self._read.wait(max(0.0, deadline - time.monotonic()))
-
-    def _poll(self) -> None:
-        while not self._stop.is_set():
-            self._wake.clear()
-            before_s = self._called_s = time.monotonic()
-            try:
-                values: Any = self.meter.read()
-                after_s = time.monotonic()
-                readings = {own_id: guard.usable(values, own_id) for own_id in self._by_own_id}
-            except BaseException as error:  # "missing now", whatever a plug-in raises
-                self.problem = guard.describe(error)
-            else:
-                self.problem = None
-                self._feed(readings, (before_s + after_s) / 2, after_s - before_s)
-            self._read.set()
-            if before_s >= self._state_due_s:
-                self._state_due_s = before_s + STATE_EVERY_S
-                self._note_state()
-            self._called_s = None
-            self._wake.wait(max(0.0, before_s + self._every_s - time.monotonic()))
-
-    def _note_state(self) -> None:
-        at_s = time.monotonic()
-        try:
-            told = {
-                self._id_of[own]: msgspec.convert({"at_s": at_s} | s, DeviceState)
-                for own, s in self.meter.state().items()
-            }
-        except BaseException:  # it is beside the measurement: without it, energy is measured all the same
-            return
-        with self._lock:
-            self.states += told.items()
-
-    def _feed(self, readings: Mapping[str, float | None], t_s: float, latency_s: float) -> None:
-        with self._lock:
-            for own_id, curve in self._by_own_id.items():
-                if isinstance(curve, IntervalCurve):
-                    continue
-                value = readings[own_id]
-                if value is None:
-                    self.problems[curve.channel.id] = f"read gave no usable number for {own_id}"
-                    continue
-                self.problems.pop(curve.channel.id, None)
-                if isinstance(curve, PowerCurve):
-                    curve.add(t_s, value)
-                else:
-                    curve.add(t_s, value, latency_s)
-
-    def _listen(self) -> None:
-        try:
-            for record in self.meter.stream():
-                if not (isinstance(record, IntervalRecord) and isfinite(record.start_s) and isfinite(record.end_s)):
-                    raise TypeError("its stream yielded something that is not an IntervalRecord with finite times")
-                with self._lock:
-                    for own_id, curve in self._by_own_id.items():
-                        if isinstance(curve, IntervalCurve):
-                            curve.add(record.start_s, record.end_s, guard.usable(record.joules, own_id))
-                if self._stop.is_set():
-                    return
-            if not self._stop.is_set():
-                self.problem = "its stream ended"
-        except BaseException as error:
-            self.problem = guard.describe(error)
-
-
-def _described(meter: Meter) -> dict[str, Any]:
-    try:
-        described = msgspec.json.encode(guard.call(meter.name, "describe", meter.describe))
-        return msgspec.json.decode(described, type=dict[str, Any])  # through JSON: that is where it has to go
-    except Exception:
-        return {}
-
-
-def _energy(watcher: _Watcher, channel: str, result: WindowEnergy) -> Energy:
+def _energy(watcher: Watcher, channel: str, result: WindowEnergy) -> Energy:
     reason = result.reason
     why = watcher.why_missing(channel)
     if reason is not None and reason.code in ("no_readings", "not_covered") and why is not None:
@@ -377,75 +220,7 @@ def _energy(watcher: _Watcher, channel: str, result: WindowEnergy) -> Energy:
     )
 
 
-Chosen = list[tuple[Meter, tuple[Channel, ...]]]
-
-
-def _check_names(registry: Registry, names: Sequence[str], options: Mapping[str, Any]) -> None:
-    """Raises LlmjoulesError where `auto` is mixed with names, or options are given to a meter that takes no part."""
-    if "auto" in names and names != ["auto"]:
-        raise LlmjoulesError("auto is not one meter among others.", "It chooses all of them.", "Give auto, or names.")
-    for name in options:
-        known = registry.entries if names == ["auto"] else names
-        if name not in known:
-            raise LlmjoulesError(
-                f"Option for meter {name}, which takes no part.", nearest(name, known), "Mend its name."
-            )
-
-
-def _named(registry: Registry, names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> Chosen:
-    chosen: Chosen = []
-    for name in dict.fromkeys(names):
-        try:
-            meter = registry.make(name, options.get(name))
-            chosen.append((meter, probe(meter)))
-        except guard.PluginFault as error:
-            raise LlmjoulesError(
-                f"Meter {name} cannot be used.", f"{error.fault.why}.", "Leave it out, or mend the plug-in."
-            ) from error
-    if not chosen:
-        raise LlmjoulesError("No meter is named.", "", "Name one: --meter auto")
-    return chosen
-
-
-def _automatic(registry: Registry, options: Mapping[str, Mapping[str, Any]], monitor: Monitor) -> Chosen:
-    measuring: Chosen = []
-    modelling: Chosen = []
-    refused: list[str] = []
-    for name, entry in registry.entries.items():
-        if not entry.meter.auto:
-            continue
-        try:
-            meter = registry.make(name, options.get(name))
-            channels = probe(meter)
-        except Unavailable as error:
-            refused.append(f"{name}: {error.what.rstrip('.')}")
-        except guard.PluginFault as error:
-            monitor.faults.append(error.fault)
-        else:
-            measured = all(c.source == "measured" for c in channels if c.extent != "process-share")
-            (measuring if measured else modelling).append((meter, channels))
-    if measuring or not modelling:
-        if not measuring:
-            raise LlmjoulesError("No meter is usable here.", "; ".join(refused), "See why: llmjoules meters")
-        return measuring
-    monitor.notes.append(
-        f"No meter can measure here (llmjoules meters says why): energy is modelled by {modelling[0][0].name!r}, "
-        "not measured."
-    )
-    return modelling[:1]
-
-
-def probe(meter: Meter) -> tuple[Channel, ...]:
-    """The meter's channels, checked. Raises Unavailable, or PluginFault where the plug-in misbehaves."""
-
-    def channels() -> Any:
-        found: Any = meter.probe()
-        return list(found) if isinstance(found, Iterable) else found  # a generator runs here, inside the guard
-
-    return guard.checked_channels(meter.name, guard.call(meter.name, "probe", channels))
-
-
-def _watchers(chosen: Chosen, lock: threading.Lock) -> list[_Watcher]:
+def _watchers(chosen: Chosen, lock: threading.Lock) -> list[Watcher]:
     """Channel ids are unique in a record: where two meters share one, the later meter's reads `gpu:0@pyjoules`."""
     taken: set[str] = set()
     watchers = []
@@ -453,7 +228,7 @@ def _watchers(chosen: Chosen, lock: threading.Lock) -> list[_Watcher]:
         renamed = {c.id: f"{c.id}@{meter.name}" if c.id in taken else c.id for c in channels}
         taken.update(renamed.values())
         watchers.append(
-            _Watcher(
+            Watcher(
                 meter,
                 {
                     c.id: msgspec.structs.replace(

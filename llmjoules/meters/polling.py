@@ -8,9 +8,9 @@ from math import isfinite
 from typing import Any
 
 from llmjoules.meters import guard
-from llmjoules.meters.monitor import STOP_LIMIT_S
 from llmjoules.meters.step_response import Readings, unwrapped
 from llmjoules.meters.types import IntervalRecord, Meter, Unavailable
+from llmjoules.meters.watcher import STOP_LIMIT_S
 from llmjoules.records.record import Channel
 
 READ_EVERY_S = 0.002  # and never for more than half of the time

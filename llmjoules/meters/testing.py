@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from llmjoules.meters import guard
-from llmjoules.meters.monitor import probe
+from llmjoules.meters.choice import probe
 from llmjoules.meters.types import IntervalRecord, Meter
 from llmjoules.meters.window import PLAUSIBLE_W
 from llmjoules.records.record import Channel

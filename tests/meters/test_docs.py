@@ -13,9 +13,10 @@ import msgspec
 import pytest
 
 from llmjoules.meters import IntervalRecord, Meter
+from llmjoules.meters.choice import probe
 from llmjoules.meters.listing import list_meters
 from llmjoules.meters.mock import MockChannel
-from llmjoules.meters.monitor import Monitor, probe
+from llmjoules.meters.monitor import Monitor
 from llmjoules.meters.registry import Registry
 from llmjoules.meters.testing import check_meter
 from llmjoules.records.record import Channel

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from llmjoules import Monitor
-from llmjoules.meters import guard
+from llmjoules.meters import guard, watcher
 from llmjoules.meters import monitor as monitor_module
 from llmjoules.meters.mock import MockOptions, scripts
 from llmjoules.meters.types import Meter
@@ -33,7 +33,7 @@ def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 def set_short_limits(patch: pytest.MonkeyPatch) -> None:
     """Meters that hang are given up after tenths of a second; sound ones need a few hundredths."""
     patch.setattr(monitor_module, "FIRST_READING_LIMIT_S", 0.8)
-    patch.setattr(monitor_module, "STOP_LIMIT_S", 0.5)
+    patch.setattr(watcher, "STOP_LIMIT_S", 0.5)
     patch.setattr(guard, "CALL_LIMIT_S", 0.5)
 
 

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from llmjoules import Monitor, Window
-from llmjoules.meters.monitor import probe
+from llmjoules.meters.choice import probe
 from llmjoules.meters.nvml import Nvml, NvmlOptions
 from llmjoules.meters.testing import check_meter
 from llmjoules.meters.types import Unavailable

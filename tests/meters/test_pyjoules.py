@@ -12,7 +12,7 @@ import pytest
 
 from llmjoules import Monitor
 from llmjoules.meters import nvidia
-from llmjoules.meters.monitor import probe
+from llmjoules.meters.choice import probe
 from llmjoules.meters.pyjoules import PyJoules, PyJoulesOptions
 from llmjoules.meters.testing import check_meter
 from llmjoules.meters.types import Unavailable

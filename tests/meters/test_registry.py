@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from llmjoules.meters import guard
+from llmjoules.meters.choice import probe
 from llmjoules.meters.listing import list_meters
-from llmjoules.meters.monitor import probe
 from llmjoules.meters.registry import GROUP, Registry
 from llmjoules.records.errors import LlmjoulesError
 from tests.meters.plugins import HEAD, HOOK, meter_source, plugin
