@@ -393,7 +393,7 @@ def test_rapl_is_watched_with_a_load_that_its_scripted_tree_does_not_follow(
     with Draw(tree, watts):
         report = doctor.examine(["rapl"], seconds=1.0)
     found = channels_of(report)
-    assert set(found) == {"cpu:0", "dram:0", "host"}
+    assert set(found) == {"cpu:0", "cpu:0@process", "dram:0", "host"}
     package = found["cpu:0"]
     assert package.tick is not None
     assert package.tick.median_s < 0.05
