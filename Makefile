@@ -19,7 +19,10 @@ test: environment
 
 environment: .venv/.with-test
 
+# Zeus is here to be compared with. In a folder of its own and without what it needs elsewhere: see tests/bench/child.py
 bench: environment
+	@ls .venv/peers/zeus >/dev/null 2>&1 || $(INSTALL) --no-deps --target .venv/peers zeus==0.16.0 || \
+		echo "Zeus cannot be installed; its rows say so."
 	$(BIN)/python -m tests.bench.bench
 
 format: environment

@@ -23,20 +23,30 @@ from rich.table import Table
 
 from llmjoules.records.record import Trace, TraceLine, encode
 from llmjoules.records.store import read_results
+from tests.bench.meters import in_real_time, in_simulated_time
 from tests.builders import make_run
 
 ROOT = Path(__file__).parents[2]
 Row = tuple[str, str, str, str, str]  # figure, value, goal, verdict, ratio
 
 
-def main() -> None:
-    table = Table("figure", "value", "goal", "", "ratio", title="What llmjoules costs")
-    console = Console(width=120)
-    for measure in (front_door, install_size, token_clock, reading):
-        with console.status(f"{measure.__name__.replace('_', ' ')} ..."):
-            for row in measure():
-                table.add_row(*row)
-    console.print(table)
+def main(only: list[str]) -> None:
+    """Without names of sections, all of them."""
+    sections = {
+        "costs": ("What llmjoules costs", (front_door, install_size, token_clock, reading)),
+        "meters": (
+            "Meters on a counter of 100 ms, 60 W idle and 300 W load: error, and what measuring costs",
+            (in_simulated_time, in_real_time),
+        ),
+    }
+    console = Console(width=150)
+    for title, measures in (sections[name] for name in only or sections):
+        table = Table("figure", "value", "goal", "", "ratio", title=title)
+        for measure in measures:
+            with console.status(f"{measure.__name__.replace('_', ' ')} ..."):
+                for row in measure():
+                    table.add_row(*row)
+        console.print(table)
 
 
 def verdict(value: float, goal: float) -> str:
@@ -170,7 +180,11 @@ def lines_of(file: Path, count: int) -> Iterator[bytes]:
 def read_in_a_process(file: Path) -> tuple[float, float]:
     """Seconds and peak megabytes of a process of its own that reads the file, held to one core."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.bench", str(file)], check=True, capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-m", "tests.bench.bench", "read", str(file)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
     seconds, peak = map(float, done.stdout.split())
     return seconds, peak
@@ -197,7 +211,7 @@ def peak_megabytes() -> float:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        read_once(Path(sys.argv[1]))
+    if sys.argv[1:2] == ["read"]:
+        read_once(Path(sys.argv[2]))
     else:
-        main()
+        main(sys.argv[1:])

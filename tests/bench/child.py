@@ -1,6 +1,6 @@
 """What `make bench` runs in processes of their own, against the stand-in NVML that LD_LIBRARY_PATH names.
 
-python -m tests.bench.child TASK ARGUMENTS; prints one line of JSON. The real bindings, the real pyJoules, the real Zeus.
+python -m tests.bench.child TASK ARGUMENTS; prints one line of JSON. The bindings, pyJoules and Zeus are the real ones.
 """
 
 from __future__ import annotations
