@@ -45,8 +45,8 @@ def zeus_monitor(gpus: int) -> Any:
     return ZeusMonitor(gpu_indices=list(range(gpus)), cpu_indices=[])
 
 
-def accuracy(windows: str, pulse_s: str) -> dict[str, Any]:
-    """Windows around loads, each by all meters at once.
+def accuracy(windows: str, pulse_s: str, host: str = "waits") -> dict[str, Any]:
+    """Windows around loads, each by all meters at once. host: "busy" computes in Python meanwhile.
 
     For each meter and window its start and end, and for each GPU the joules and what they can be off by.
     """
@@ -79,7 +79,10 @@ def accuracy(windows: str, pulse_s: str) -> dict[str, Any]:
                     zeus.begin_window("load", sync_execution=False)
                 start_s.append(time.monotonic())
                 before_mj = read_mj()
-                time.sleep(max(0.0, every_s / 2 - time.monotonic() % every_s))
+                until_s = time.monotonic() + max(0.0, every_s / 2 - time.monotonic() % every_s)
+                while host == "busy" and time.monotonic() < until_s:
+                    pass
+                time.sleep(max(0.0, until_s - time.monotonic()))
                 end_s = [time.monotonic()]
                 meter.stop()
                 end_s.append(time.monotonic())

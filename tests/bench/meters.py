@@ -2,6 +2,7 @@
 
 Two kinds of figures: in real time through the real bindings on a stand-in NVML (child.py), and in simulated time on the
 arithmetic alone, where thousands of windows take seconds. Truth is the integral of a power script.
+In the table, ± is the median stated uncertainty, and it holds where the truth lies within.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tests.bench import child
 from tests.meters.nvml_stub import LIBRARY, Gpu, Stub, uuid
 from tests.meters.simulated import Power, channel, constant, steps
 from tests.meters.test_rapl import TWO_SOCKETS, Draw, Tree
-from tests.meters.test_window import HARD, Situation
+from tests.meters.test_window import HARD, Situation, clamped_ramp
 
 ROOT = Path(__file__).parents[2]
 Row = tuple[str, str, str, str, str]  # figure, value, goal, verdict, ratio
@@ -39,6 +40,7 @@ WINDOWS = {0.3: 50, 1.0: 17, 3.0: 9}  # each on eight GPUs with ticks of their o
 GPUS = 8
 ADA = 8  # its sensor sees all of the time, as far as is known
 STUCK = "stuck at zero"
+GROWS_LESS_THAN = 0.5e6  # what an interpreter's own memory goes up and down by
 PEERS = {"pyJoules": "pyJoules 0.5.1", "Zeus": "Zeus 0.16.0", "two reads": "two reads"}
 
 TICKING = channel(period_s=0.1, resolution=0.001)
@@ -84,14 +86,17 @@ def percent(part: float, digits: int = 2) -> str:
 
 
 def accuracy_row(name: str, found: Errors, goal: float) -> Row:
-    stated = f"states {percent(found.band)} ({found.band / found.rms:.1f} × rms), holds {percent(found.held, 0)}"
     return (
         f"{name}, {found.windows} windows",
         f"bias {100 * found.bias:+.2f} %, rms {percent(found.rms)}{found.missing}",
-        f"rms {percent(goal)}, bias {percent(goal / 2)}",
+        f"rms {100 * goal:g} %, bias {50 * goal:g} %",
         met(found.rms <= goal, abs(found.bias) <= goal / 2),
-        stated,
+        stated(found),
     )
+
+
+def stated(found: Errors) -> str:
+    return f"± {percent(found.band)} ({found.band / found.rms:.1f} × rms), holds {percent(found.held, 1)}"
 
 
 def peer_row(name: str, found: Errors, ours: Errors) -> Row:
@@ -106,11 +111,18 @@ def flat(length_s: float) -> Situation:
     return lambda a, _: (steps([a, a + length_s], [IDLE_W, LOAD_W, IDLE_W]), length_s)
 
 
+def slow_ramp(a: float, _: float) -> tuple[Power, float]:
+    """From its start to its end, and down again for as long after it."""
+    up, down = clamped_ramp(a, 1.0), clamped_ramp(a + 1, 1.0)
+    return Power(lambda t: IDLE_W, lambda t: IDLE_W * t + (LOAD_W - IDLE_W) * (up(t) - down(t)), ()), 1.0
+
+
+ADVERSE = HARD | {"a ramp of 1 s from start to end": slow_ramp}
 SITUATIONS: dict[str, tuple[Situation, tuple[float, ...]]] = {
     **{f"{length_s:g} s": (flat(length_s), (ON_TIME,)) for length_s in GOALS},
     "80 ms": (flat(0.08), (ON_TIME, LATE)),
     STUCK: (lambda a, _: (constant(0.0), 1.0), (ON_TIME, LATE)),
-    **{name: (situation, (ON_TIME, LATE)) for name, situation in HARD.items()},
+    **{name: (situation, (ON_TIME, LATE)) for name, situation in ADVERSE.items()},
 }
 
 
@@ -158,7 +170,9 @@ def in_simulated_time(windows: int = 2000) -> Iterator[Row]:
         results = dict(zip(SITUATIONS, pool.map(simulated, SITUATIONS, [windows] * len(SITUATIONS)), strict=True))
     for length_s, goal in GOALS.items():
         ours, plain, _ = results[f"{length_s:g} s"]
-        yield accuracy_row(f"{length_s:g} s, simulated", ours, goal)
+        figure, value, goals, _, _ = accuracy_row(f"{length_s:g} s, simulated", ours, goal)
+        good = met(ours.rms <= goal, abs(ours.bias) <= goal / 2, ours.band <= 3 * ours.rms, ours.held >= 0.95)
+        yield figure, value, f"{goals}, ± 3 × rms", good, stated(ours)
         yield peer_row("two reads", plain, ours)
     for name in ("80 ms", STUCK):
         ours, plain, zeros = results[name]
@@ -166,15 +180,15 @@ def in_simulated_time(windows: int = 2000) -> Iterator[Row]:
         peer = f"two reads: {percent(sum(e == -1 for e in plain.errors) / windows, 0)} of 0 J"
         stuck = name == STUCK
         good = met(zeros == 0, not ours.errors if stuck else not ours.errors or ours.held >= 0.95)
-        yield f"{name}, simulated, {windows} windows", value, "null" if stuck else "a band or null", good, peer
-    for name in HARD:
+        yield f"{name}, simulated, {windows}", value, "null" if stuck else "a band or null", good, peer
+    for name in ADVERSE:
         ours, plain, _ = results[name]
         yield (
             f"{name}",
             f"rms {percent(ours.rms)}, holds {percent(ours.held, 1)}{ours.missing}",
-            f"rms {percent(2 * plain.rms)}, holds 95 %",
+            f"rms {percent(2 * plain.rms)}, holds 95 %",  # twice that of two reads
             met(ours.rms <= 2 * plain.rms, ours.held >= 0.95),
-            f"{ours.rms / plain.rms:.2f} × two reads ({percent(plain.rms)}); states {percent(ours.band)}",
+            f"{ours.rms / plain.rms:.2f} × two reads ({percent(plain.rms)}); ± {percent(ours.band)}",
         )
 
 
@@ -221,6 +235,16 @@ def errors_of(windows: Sequence[Any], rig: Sequence[Gpu]) -> Errors:
     return Errors(errors, bands, len(windows) * len(rig))
 
 
+def python_bound_row(stub: Stub, length_s: float = 1.0) -> Row:
+    """Load that keeps the interpreter busy: the watching thread gets it late, and the stated uncertainty must tell."""
+    rig = gpus(GPUS, PULSES_S[length_s])
+    found = ask(stub.environment(*rig), child.accuracy, WINDOWS[length_s], PULSES_S[length_s], "busy")
+    ours = errors_of(found["llmjoules"], rig)
+    name = f"{length_s:g} s, Python busy, {ours.windows} windows"
+    value = f"bias {100 * ours.bias:+.2f} %, rms {percent(ours.rms)}{ours.missing}"
+    return name, value, "holds 95 %", met(ours.held >= 0.95), stated(ours)
+
+
 def in_real_time() -> Iterator[Row]:
     with stand_in() as stub:
         if stub is None:
@@ -239,6 +263,7 @@ def in_real_time() -> Iterator[Row]:
                     yield f"  {name}", "not installed here", "", "", ""
             if length_s == 1:
                 yield stuck_row(found, rig[GPUS])
+                yield python_bound_row(stub, length_s)
         yield from edge_rows(stub)
         yield from sampling_rows(stub)
 
@@ -250,8 +275,8 @@ def stuck_row(found: dict[str, list[Any]], gpu: Gpu) -> Row:
     value = f"by power: rms {percent(ours.rms)}{ours.missing}" if ours.errors else "null"
     peers = ", ".join(name for key, name in PEERS.items() if zeros.get(key))
     good = met(not ours.errors or (-1 not in ours.errors and ours.held >= 0.95))
-    stated = f"holds {percent(ours.held, 0)}; " if ours.errors else ""
-    return f"counter {STUCK}, {ours.windows} windows", value, "a band or null", good, f"{stated}0 J by {peers}"
+    held = f"holds {percent(ours.held, 0)}; " if ours.errors else ""
+    return f"counter {STUCK}, {ours.windows} windows", value, "a band or null", good, f"{held}0 J by {peers}"
 
 
 def edge_rows(stub: Stub, count: int = 4000) -> Iterator[Row]:
@@ -289,18 +314,15 @@ def sampling_rows(stub: Stub) -> Iterator[Row]:
     by_thread = {name.split("-")[1]: share for name, share in found["threads"].items()}
     calls = 100 * bare["counters"]
     yield (
-        f"watching {GPUS} GPUs and RAPL, of one core",
+        f"watching {GPUS} GPUs and RAPL, of a core",
         f"{percent(found['share'])} ({', '.join(f'{name} {percent(share)}' for name, share in by_thread.items())})",
         "1 %",
         met(found["share"] <= 0.01),
-        f"{found['share'] / calls:.0f} × reading {GPUS} counters 100 times a second, warm ({percent(calls)})",
+        f"{found['share'] / calls:.0f} × {GPUS} bare reads, warm, 100 a second ({percent(calls)})",
     )
     warm = 100 * bare["nvml"] + 50 * bare["rapl"] + bare["nvml state"]
     yield "  the same readings in a warm loop", percent(warm), "", "", f"{warm / found['share']:.2f} × as watched"
-    for name, run, goal in (
-        ("memory grown in a minute, forgetting as the runner does", forgetful, 0.5e6),
-        ("memory grown in a minute, plain Monitor", plain, None),
-    ):
-        value = f"{run['grown'] / 1e6:.2f} MB of {run['rss'] / 1e6:.0f} MB"
-        verdict = "" if goal is None else met(run["grown"] <= goal)
-        yield name, value, "0.5 MB" if goal else "", verdict, f"{run['grown'] / run['rss'] * 100:.1f} % of the process"
+    for name, run in (("memory in a minute, as the runner forgets", forgetful), ("… plain Monitor", plain)):
+        value = f"{run['grown'] / 1e6:+.2f} MB of {run['rss'] / 1e6:.0f} MB"
+        hour = f"{run['grown'] / 1e6 * 3600 / run['seconds']:+.1f} MB an hour"
+        yield name, value, f"{GROWS_LESS_THAN / 1e6:g} MB", met(run["grown"] <= GROWS_LESS_THAN), hour
