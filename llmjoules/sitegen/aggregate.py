@@ -14,6 +14,7 @@ from llmjoules.records.stats import Estimate
 from llmjoules.sitegen.load import Entry
 
 PRIMARY = ("gpu", "chip", "cpu", "host", "wall", "dram", "ane")
+SOURCES = ("measured", "modelled", "simulated")  # those that claim most come first
 FEW_RUNS = 5
 ABSURD = 1e15  # no joules, watts or tokens/s: such a number would only break the arithmetic of all others
 # In a channel's note: its maker's model, whose error on another machine nobody states.
@@ -37,7 +38,7 @@ class Row(Struct, frozen=True, kw_only=True):
     Figures are joules, watts and tokens/s; None where no run has them, and `reason` says why there is no energy.
     gain: systematic error of the channels as a fraction, on top of every interval; None where one of them is unknown.
     instruments: the sets of them that measured its runs; within_system: their maker's model says nothing elsewhere.
-    with_energy: runs that have joules.
+    with_energy: runs that have joules. guessed: the TDP behind a model was a guess.
     """
 
     key: str
@@ -48,6 +49,7 @@ class Row(Struct, frozen=True, kw_only=True):
     source: str
     scope: str
     gain: float | None
+    guessed: bool
     instruments: frozenset[frozenset[Instrument]]
     within_system: bool
     device: str
@@ -105,12 +107,15 @@ def primary_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def components_of(record: Record) -> list[str]:
-    """Components with a total, the one that did the work first, those without joules last."""
+    """Components with a total: those without joules last, measured first, then the one that did the work."""
     order = ("cpu", *PRIMARY) if record.system.device == "cpu" else PRIMARY
     place = {component: order.index(component) for component in PRIMARY}
-    return sorted(
-        record.totals, key=lambda name: (record.totals[name].joules is None, place.get(name, len(order)), name)
-    )
+
+    def key(name: str) -> tuple[object, ...]:
+        total = record.totals[name]
+        return total.joules is None, SOURCES.index(total.source), place.get(name, len(order)), name
+
+    return sorted(record.totals, key=key)
 
 
 def channels_of(record: Record, component: str) -> list[Channel]:
@@ -135,6 +140,17 @@ def _instruments(record: Record, component: str) -> frozenset[Instrument]:
         for meter in record.meters
         for channel in meter.channels
         if channel.id in wanted
+    )
+
+
+def _guessed(record: Record, component: str) -> bool:
+    """Was the TDP of a meter in this total a guess?"""
+    total = record.totals.get(component)
+    wanted = set(total.channels) if total is not None else set()
+    return any(
+        str(meter.options.get("tdp_origin", "")).startswith("a guess")
+        for meter in record.meters
+        if any(channel.id in wanted for channel in meter.channels)
     )
 
 
@@ -175,6 +191,7 @@ def _row(key: tuple[str, ...], group: list[Entry], component: str, failed: int) 
         source=_worst(totals),
         scope=scope_of(channels),
         gain=gain_of(channels),
+        guessed=any(_guessed(record, component) for record in records),
         instruments=frozenset(
             _instruments(record, component) for record in records if stats.joules(record, component) is not None
         ),
@@ -208,8 +225,7 @@ def _estimate(records: Sequence[Record], figure: Callable[[Record], float | None
 
 def _worst(totals: Sequence[Total]) -> str:
     """Of measured, modelled and simulated the one that claims least; a row without totals claims nothing."""
-    order = ("measured", "modelled", "simulated")
-    return max((total.source for total in totals), key=order.index, default="measured")
+    return max((total.source for total in totals), key=SOURCES.index, default="measured")
 
 
 def _reason(records: Sequence[Record], totals: Sequence[Total]) -> str | None:
@@ -242,7 +258,7 @@ def _settings(record: Record) -> dict[str, str]:
 def _order(row: Row) -> tuple[object, ...]:
     units = (row.by_threads, row.devices or 0, row.threads or 0)
     place = PRIMARY.index(row.component) if row.component in PRIMARY else len(PRIMARY)
-    first = row.joules is None, 0 if (row.device == "cpu") == (row.component == "cpu") else 1
+    first = row.joules is None, SOURCES.index(row.source), 0 if (row.device == "cpu") == (row.component == "cpu") else 1
     return (
         row.published,
         row.model,

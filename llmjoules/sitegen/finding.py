@@ -10,7 +10,7 @@ from msgspec import Struct
 from llmjoules.records.record import Failed, Published, Record
 from llmjoules.records.stats import Estimate, generated_tokens
 from llmjoules.sitegen import text
-from llmjoules.sitegen.aggregate import PRIMARY, Row, components_of, primary_rows, telling
+from llmjoules.sitegen.aggregate import PRIMARY, SOURCES, Row, components_of, primary_rows, telling
 
 UNRANKED = {
     "modelled": "energy is estimated, so nothing is ranked",
@@ -35,9 +35,8 @@ def sections(rows: Iterable[Row]) -> list[Section]:
     rows = list(rows)
     main = {row.component for row in primary_rows(rows)}
     by_scope: dict[tuple[object, ...], list[Row]] = {}
-    place = ("measured", "modelled", "simulated")
     for row in rows:
-        key = row.published, row.j_per_token is None, place.index(row.source), row.component not in main
+        key = row.published, row.j_per_token is None, SOURCES.index(row.source), row.component not in main
         by_scope.setdefault((*key, _component_place(row.component), row.component), []).append(row)
     return [_section(by_scope[key]) for key in sorted(by_scope)]
 
@@ -54,10 +53,12 @@ def _section(rows: list[Row]) -> Section:
             f"Published {name} energy", "from papers and other tools, not ranked with runs of ours", tuple(rows), False
         )
     if not any(row.j_per_token is not None for row in rows):
-        return Section(f"No {name} energy".replace("  ", " "), "each row says why", tuple(rows), False)
+        heading = text.sentence(f"{name} energy: no figure") if name else "No energy"
+        return Section(heading, "each row says why", tuple(rows), False)
     heading = text.sentence(f"{text.source_name(first.source)} {name} energy")
     if first.source != "measured":
-        return Section(heading, "not ranked", tuple(rows), False)
+        return Section(_with_gain(heading, rows), "not ranked", tuple(rows), False)
+    heading = _with_gain(heading, rows)
     if len(rows) == 1:
         return Section(heading, "", tuple(rows), False)
     why = why_unranked(rows)
@@ -65,6 +66,23 @@ def _section(rows: list[Row]) -> Section:
         return Section(heading, f"by name, not ranked: {why}", tuple(rows), False)
     ordered = sorted(rows, key=lambda row: (row.j_per_token.mean if row.j_per_token else inf, row.model, row.key))
     return Section(heading, "same scope and same work, lowest J/token first", tuple(ordered), True)
+
+
+def _with_gain(heading: str, rows: Sequence[Row]) -> str:
+    gain = gain_words(rows)
+    return f"{heading}, {gain}" if gain else heading
+
+
+def gain_words(rows: Sequence[Row]) -> str:
+    """`± 120 % gain (TDP guessed)`: what the channels of these rows may be off by; empty where nothing is known."""
+    gains = sorted({row.gain for row in rows if row.gain})
+    if not gains:
+        unknown = any(row.source == "modelled" and row.gain is None for row in rows)
+        return "gain not known" if unknown else ""
+    low, high = text.percent(gains[0]), text.percent(gains[-1])
+    words = f"± {high} gain" if low == high else f"± {low} to {high} gain"
+    guessed = sum(row.guessed for row in rows)
+    return words + ("" if not guessed else " (TDP guessed)" if guessed == len(rows) else " (TDP guessed for some)")
 
 
 def why_unranked(rows: Sequence[Row]) -> str | None:
@@ -196,12 +214,12 @@ def units(row: Row) -> str:
 
 
 def per_token(rows: Iterable[Row]) -> str:
-    """`0.19 to 0.22 J/token` over the means of rows."""
-    means = [row.j_per_token.mean for row in rows if row.j_per_token is not None]
-    if not means:
+    """`0.19 to 0.22 J/token` over the means of rows, rounded as in tables."""
+    found = sorted((row.j_per_token for row in rows if row.j_per_token is not None), key=lambda one: one.mean)
+    if not found:
         return "no J/token"
-    unit = text.unit_for(means)
-    low, high = (text.number(value * unit.factor) for value in (min(means), max(means)))
+    unit = text.unit_for([one.mean for one in found])
+    low, high = (text.plus_minus(one.mean, one.half_width, unit.factor).mean for one in (found[0], found[-1]))
     return f"{low if low == high else f'{low} to {high}'} {unit.prefix}J/token"
 
 

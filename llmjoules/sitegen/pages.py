@@ -137,7 +137,10 @@ class Site:
                         "findings": [finding.curve_finding(curve) for curve in long],
                         "charts": [chart for chart in charts if chart.table.rows],
                         "table": table_view(
-                            [finding.Section(curve.name, "", curve.rows, False) for curve in long],
+                            [
+                                finding.Section(curve.name, finding.gain_words(curve.rows), curve.rows, False)
+                                for curve in long
+                            ],
                             [row for curve in long for row in curve.rows],
                         ),
                     }

@@ -114,7 +114,7 @@ def test_the_home_page_names_no_winner_inside_the_gain(tmp_path: Path, plotly_st
         three(101.3, system="Other", meter=board("GPU-2"), model="A-model", device="cuda", threads=None),
     )
     assert home.heading.startswith(
-        "A-model on One has the lowest mean, 10.0 J/token of GPU energy, but A-model on Other"
+        "A-model on One has the lowest mean, 10.000 J/token of GPU energy, but A-model on Other"
     )
     assert home.heading.endswith(
         "cannot be told from it: different devices measured them, which may be off by ± 5.0\u202f% (gain)"
@@ -130,7 +130,7 @@ def test_the_home_page_names_one_that_is_lower_beyond_the_gain(tmp_path: Path, p
         three(100.0, system="One", meter=board("GPU-1"), device="cuda", threads=None),
         three(200.0, system="Other", meter=board("GPU-2"), device="cuda", threads=None),
     )
-    assert "takes the least GPU energy, 10.0 J/token" in home.heading
+    assert "takes the least GPU energy, 10.000 J/token" in home.heading
     assert "2.00 times as much" in home.heading
 
 

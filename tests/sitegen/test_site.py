@@ -13,14 +13,14 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 import pytest
 
-from llmjoules.records.record import Run, Trace
+from llmjoules.records.record import Run, Total, Trace
 from llmjoules.sitegen import flags
 from llmjoules.sitegen.aggregate import rows_of
 from llmjoules.sitegen.build import build_site
 from llmjoules.sitegen.figures import phase_means
 from llmjoules.sitegen.load import Entry
 from llmjoules.sitegen.trace import areas, trace_of
-from tests.builders import ESTIMATE, NVML, energy, make_run
+from tests.builders import ESTIMATE, NVML, RAPL, energy, make_run
 from tests.sitegen.html import Html, page_of, pages
 from tests.sitegen.inputs import REASON, estimated, failed, measured, runs, without_energy, write
 
@@ -73,6 +73,29 @@ def test_estimated_energy_is_labelled_and_nothing_is_ranked(build) -> None:
     assert all("(estimated)" in page.heading for page in pages(site / "models") if page.path.name != "index.html")
 
 
+def test_what_an_estimate_may_be_off_by_stands_in_its_heading(build) -> None:
+    guess = msgspec.structs.replace(
+        ESTIMATE,
+        channels=(msgspec.structs.replace(ESTIMATE.channels[0], gain=1.2),),
+        options={"tdp_origin": "a guess of 4 W per thread: this CPU is not known"},
+    )
+    site = build([run for threads in (1, 2) for run in runs(meter=guess, threads=threads)])
+    for page in (Html(site / "index.html"), page_of(site, "models", "J/token"), Html(site / "scaling.html")):
+        assert "± 120 % gain (TDP guessed)" in page.text
+    known = Html(build(runs(meter=ESTIMATE)) / "index.html").text
+    assert "± 50 % gain not ranked" in known
+    assert "guessed" not in known
+
+
+def test_a_measured_figure_comes_before_an_estimate_of_the_same_run(build) -> None:
+    wall = msgspec.structs.replace(RAPL.channels[0], id="wall", component="wall")
+    run = make_run(id="both", meter=ESTIMATE, meters=(ESTIMATE, msgspec.structs.replace(RAPL, channels=(wall,))))
+    run.totals = {**run.totals, "wall": Total(joules=120.0, source="measured", channels=("wall",))}
+    site = build([run])
+    assert "6.00 J/token of wall energy" in Html(site / "index.html").heading
+    assert "120 J of wall energy" in page_of(site, "runs", "20 tokens").heading
+
+
 def test_simulated_energy_is_not_called_estimated(build) -> None:
     channel = msgspec.structs.replace(ESTIMATE.channels[0], source="simulated", kind="counter")
     site = build(runs(meter=msgspec.structs.replace(ESTIMATE, name="mock", channels=(channel,))))
@@ -91,7 +114,7 @@ def test_measured_rows_with_the_same_work_are_ranked(build) -> None:
 def test_rows_whose_intervals_overlap_have_no_winner(build) -> None:
     records = runs([30, 40, 50], model="A-model") + runs([29, 39, 49], model="B-model")
     heading = Html(build(records) / "index.html").heading
-    assert "B-model has the lowest mean, 3.90 J/token" in heading
+    assert "B-model has the lowest mean, 3.9 J/token" in heading
     assert "A-model cannot be told from it: the intervals overlap" in heading
 
 
