@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import signal
@@ -36,15 +37,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return WRONG_USE
     except KeyboardInterrupt:
-        print("Stopped. Finished runs are kept.", file=sys.stderr)
+        print("Stopped; what was finished is kept.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone (`| head`); keep Python from complaining about it on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print("The output cannot be written.\nWhy: no space is left.", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return WRONG_USE
 
 
 def _terminate(*_: object) -> NoReturn:
+    print("Stopped; what was finished is kept.", file=sys.stderr)
     raise SystemExit(TERMINATED)
 
 
@@ -121,6 +129,10 @@ def _add_meter_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plugin", action="append", default=[], metavar="FILE.py", help="a meter of your own; repeatable"
     )
+    _add_option_of_meters(parser)
+
+
+def _add_option_of_meters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--meter-option", action="append", default=[], metavar="NAME.KEY=VALUE", help="an option of a meter; repeatable"
     )
@@ -132,6 +144,7 @@ def _add_meters(commands: Any) -> None:
     parser.add_argument(
         "--plugin", action="append", default=[], metavar="FILE.py", help="a meter of your own; repeatable"
     )
+    _add_option_of_meters(parser)
     parser.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -247,7 +260,7 @@ def _meters(arguments: argparse.Namespace) -> int:
     from llmjoules.console import stderr, stdout, table
     from llmjoules.meters.listing import list_meters
 
-    listed, faults = list_meters([Path(plugin) for plugin in arguments.plugin])
+    listed, faults = list_meters([Path(plugin) for plugin in arguments.plugin], _options(arguments.meter_option))
     if arguments.json:
         import json
 

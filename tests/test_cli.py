@@ -39,6 +39,8 @@ MISTAKES = [
     ("measure --model dummy:llama-tiny --meter mock --meter-option mok.seed=1", "mock"),
     ("measure --model dummy:lama-tiny --dry-run", "llama-tiny"),
     ("measure --model dummy:llama-tiny --meter mock --prompt \udcff", "not text"),
+    ("measure --model dumy:llama-tiny --meter mock", "dummy:llama-tiny"),
+    ("measure --model dummy:llama-tiny --meter mock --meter-option rapl.share=true", "takes no part"),
     ("build-site missing --out site", "missing"),
     ("build-site a-file --out site", "a-file|record"),
 ]
@@ -126,3 +128,12 @@ def test_a_plugin_that_breaks_is_named_and_the_rest_goes_on(measure: Callable[..
     assert "broken.py" in measured.done.stderr
     assert "out of order" in measured.done.stderr
     assert len(measured.records) == 1
+
+
+def test_output_to_a_full_disk_is_said_in_a_line(environment: dict[str, str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "llmjoules", "schema"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=environment, text=True, check=False)
+    assert done.returncode == 2
+    assert "no space is left" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -19,11 +19,12 @@ def check_names(registry: Registry, names: Sequence[str], options: Mapping[str, 
     if "auto" in names and names != ["auto"]:
         raise LlmjoulesError("auto is not one meter among others.", "It chooses all of them.", "Give auto, or names.")
     for name in options:
-        known = registry.entries if names == ["auto"] else names
-        if name not in known:
-            raise LlmjoulesError(
-                f"Option for meter {name}, which takes no part.", nearest(name, known), "Mend its name."
-            )
+        if name not in registry.entries:
+            fix = "See what there is: llmjoules meters"
+            raise LlmjoulesError(f"Option for an unknown meter: {name}.", nearest(name, registry.entries), fix)
+        if names != ["auto"] and name not in names:
+            fix = "Leave it out, or name that meter too."
+            raise LlmjoulesError(f"Option for meter {name}.", "It takes no part.", fix)
 
 
 def named(registry: Registry, names: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> Chosen:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llmjoules.meters import guard
-from llmjoules.meters.choice import probe
+from llmjoules.meters.choice import check_names, probe
 from llmjoules.meters.registry import Registry
 from llmjoules.meters.types import Unavailable
 
@@ -31,14 +31,18 @@ class Listed(NamedTuple):
         return self.name, self.origin, "no", " ".join(filter(None, (self.what, self.why, self.fix)))
 
 
-def list_meters(plugins: Sequence[Path]) -> tuple[list[Listed], list[guard.Fault]]:
+def list_meters(
+    plugins: Sequence[Path], options: Mapping[str, Mapping[str, Any]] | None = None
+) -> tuple[list[Listed], list[guard.Fault]]:
     """All meters, ours and others', and the plug-ins that had to be left out. Probes; measures nothing."""
     registry = Registry(plugins)
+    options = options or {}
+    check_names(registry, ["auto"], options)
     listed: list[Listed] = []
     for name, (meter_class, origin) in registry.entries.items():
         summary = meter_class.summary
         try:
-            channels = probe(registry.make(name))
+            channels = probe(registry.make(name, options.get(name)))
         except Unavailable as error:
             listed.append(Listed(name, origin, summary, False, None, (), error.what, error.why, error.fix))
         except guard.PluginFault as error:

@@ -113,6 +113,9 @@ class Monitor:
             )
         self._open = True
         self.settle(time.monotonic(), FIRST_READING_LIMIT_S)
+        for watcher in self._watchers:  # named, but kept: it may yet come round
+            if watcher.problem is not None and not any(curve.t for curve in watcher.curves.values()):
+                self.faults.append(guard.Fault(watcher.name, f"gives no reading: {watcher.problem}"))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -164,7 +167,7 @@ class Monitor:
         """Energy of every channel between two instants of `time.monotonic()`, from the readings there are."""
         with self._lock:
             return tuple(
-                _energy(watcher, channel, curve.energy(start_s, end_s))
+                _energy(watcher, channel, curve.energy(start_s, end_s), bool(curve.t))
                 for watcher in self._watchers
                 for channel, curve in watcher.curves.items()
             )
@@ -205,10 +208,10 @@ class Monitor:
         return max(watcher.period_s for watcher in self._watchers)
 
 
-def _energy(watcher: Watcher, channel: str, result: WindowEnergy) -> Energy:
+def _energy(watcher: Watcher, channel: str, result: WindowEnergy, any_reading: bool) -> Energy:
     reason = result.reason
     why = watcher.why_missing(channel)
-    if reason is not None and reason.code in ("no_readings", "not_covered") and why is not None:
+    if reason is not None and why is not None and (reason.code in ("no_readings", "not_covered") or not any_reading):
         reason = Reason("missing", f"the meter gave no reading: {why}")
     return Energy(
         channel=channel,

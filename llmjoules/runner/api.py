@@ -40,11 +40,13 @@ def measure(
     model: a hub name, a local folder, `smollm2` or `dummy:ARCH`. settings: the other fields of `Settings`.
     repeats are dealt over `loads` fresh processes; each number in `threads` is a rung of its own. The next run begins
     only when its record is asked for, so what the caller does with one is not measured in another.
-    Raises LlmjoulesError at once where the settings are wrong, and at the first record where they cannot be run here.
+    Raises LlmjoulesError at once where the settings are wrong or their model or meters cannot be had here.
     """
     one_or_more = {"meters": meters, "prompts": prompts}
     settings |= {name: (value,) if isinstance(value, str) else tuple(value) for name, value in one_or_more.items()}
     plan = make_plan(Settings(model=model, **settings), batch=batch, repeats=repeats, loads=loads, threads=threads)
+    check_libraries()
+    check_plan(plan)
     return run_plan(plan, Path(out) if out is not None else None, study, on_event or (lambda _: None))
 
 
@@ -63,8 +65,12 @@ def check_plan(plan: Plan) -> Plan:
         for meter in monitor.meters
         if first.device != "cpu" or any(channel.component != "gpu" for channel in meter.channels)
     )
+    # Options of meters that cannot be used here were known to auto; of those that take part they are all that is left.
+    options = {name: given for name, given in first.meter_options.items() if name in (names or (FALLBACK,))}
     # Named once here, so that no load of a study is measured in another way than the others.
-    cells = tuple(msgspec.structs.replace(cell, meters=names or (FALLBACK,)) for cell in plan.cells)
+    cells = tuple(
+        msgspec.structs.replace(cell, meters=names or (FALLBACK,), meter_options=options) for cell in plan.cells
+    )
     return msgspec.structs.replace(plan, cells=cells)
 
 

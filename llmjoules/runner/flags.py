@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from llmjoules.records.record import Energy, Part, Phase, Run
 
+OTHERS = 0.2  # of the CPU's energy, that other programs may use before a run counts as disturbed
 # Clocks held down on purpose or for want of work say nothing about the measurement.
 EXPECTED_THROTTLING = {"idle", "application clocks", "display clocks", "sync boost"}
 
@@ -44,11 +45,18 @@ def _without_figure(run: Run) -> Iterator[str]:
 
 def _contradicted(run: Run) -> Iterator[str]:
     """Two readings of one device differ by more than both can be off by: one of them is wrong."""
-    energies = {energy.channel: energy for phase in run.phases if phase.name == "inference" for energy in phase.energy}
+    energies = _of_inference(run)
+    shares = {channel.id for meter in run.meters for channel in meter.channels if channel.extent == "process-share"}
     for channel, second in energies.items():
+        if channel in shares:
+            continue  # a part of the other, not a second reading of it
         first = energies.get(channel.partition("@")[0])
         if first is not None and first is not second and _differ(first, second):
             yield f"disagreement:{channel}"
+
+
+def _of_inference(run: Run) -> dict[str, Energy]:
+    return {energy.channel: energy for phase in run.phases if phase.name == "inference" for energy in phase.energy}
 
 
 def _differ(a: Energy, b: Energy) -> bool:
@@ -61,6 +69,12 @@ def _disturbed(run: Run) -> Iterator[str]:
     inference = run.phase("inference")
     if inference is None:
         return
+    energies = _of_inference(run)
+    whole, ours = energies.get("cpu:0"), energies.get("cpu:0@process")
+    if whole is not None and ours is not None and whole.joules and ours.joules is not None:
+        doubt_j = (whole.uncertainty_j or 0.0) + (ours.uncertainty_j or 0.0)
+        if whole.joules - ours.joules > OTHERS * whole.joules + doubt_j:
+            yield "shared:cpu"
     for channel, states in run.states.items():
         during = [state for state in states if inference.start_s <= state.at_s <= inference.end_s]
         if any(set(state.throttling or ()) - EXPECTED_THROTTLING for state in during):

@@ -46,8 +46,15 @@ def check_libraries() -> None:
 
 def check_name(model: str) -> None:
     """Raises LlmjoulesError for a model that cannot be had; builds, converts and fetches nothing."""
+    kind, colon, architecture = model.partition(":")
+    if not model.strip():
+        raise LlmjoulesError("No model is named.", "--model is empty.", "Give a name, a folder, or dummy:llama-tiny.")
     if model.startswith("dummy:"):
-        dummy.preset(model.removeprefix("dummy:"))
+        dummy.preset(architecture)
+    elif colon and not Path(model).exists():
+        raise LlmjoulesError(
+            f"Unknown kind of model: {kind}.", "The only kind there is is dummy.", f"dummy:{architecture}"
+        )
     elif model == "smollm2":
         _check_smollm2()
     elif Path(model).expanduser().is_dir():

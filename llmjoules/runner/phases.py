@@ -79,9 +79,19 @@ class Recorder:
         if not self._done:
             return None
         edges = sorted({round(edge, 6) for done in self._done for edge in self._edges(done)})
-        filled = _fill(edges, TRACE_BUCKETS)
+        filled = _fill(edges, max((edges[-1] - edges[0]) / TRACE_BUCKETS, self._grain_s(edges[-1])))
         lines = self._monitor.trace(*([self.origin_s + edge for edge in some] for some in (filled, edges)))
         return Trace(edges_s=tuple(filled), channels={channel: _rounded(line) for channel, line in lines.items()})
+
+    def _grain_s(self, end_s: float) -> float:
+        """The shortest bucket that shows power and not a meter's steps: its period, and 20 steps of its resolution."""
+        grains_s = [0.0]
+        energies = {e.channel: e for e in self._monitor.energies(self.origin_s, self.origin_s + end_s)}
+        for channel in (channel for meter in self._monitor.meters for channel in meter.channels):
+            joules = energies[channel.id].joules
+            if joules and channel.unit == "J" and channel.extent != "process-share":
+                grains_s.append(max(channel.period_s, 20 * channel.resolution / (joules / end_s)))
+        return max(grains_s)
 
     def states(self) -> dict[str, tuple[DeviceState, ...]]:
         """What the meters told of their devices from the first phase to the last."""
@@ -128,9 +138,8 @@ class Recorder:
         return round(instant_s - self.origin_s, 6)
 
 
-def _fill(edges: Sequence[float], buckets: int) -> list[float]:
-    """Add edges between the given ones so that no bucket is longer than the whole over `buckets`."""
-    longest = (edges[-1] - edges[0]) / buckets
+def _fill(edges: Sequence[float], longest: float) -> list[float]:
+    """Add edges between the given ones so that buckets are about `longest` long and none is much longer."""
     filled = [edges[0]]
     for start, end in pairwise(edges):
         pieces = max(1, round((end - start) / longest)) if longest > 0 else 1

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmjoules.records.record import DeviceState, Energy, Model, Run
+from llmjoules.records.record import DeviceState, Energy, MeterInfo, Model, Run
 from llmjoules.runner.flags import flags
-from tests.builders import NVML, make_run
+from tests.builders import NVML, RAPL, make_run
 
 
 def with_energies(*energies: Energy) -> Run:
@@ -78,3 +78,24 @@ def test_work_on_a_device_that_no_channel_holds_is_flagged() -> None:
     assert flags(cpu_work, 1, []) == ("device_not_measured:cpu",)
     assert flags(make_run(meter=NVML, device="cuda"), 1, []) == ()
     assert flags(make_run(device="cuda"), 1, []) == ("device_not_measured:cuda",)
+
+
+@pytest.mark.parametrize(("ours_j", "expected"), [(95.0, ()), (60.0, ("shared:cpu",))])
+def test_other_programs_on_the_cpu_are_flagged_by_what_is_not_the_processs_share(
+    ours_j: float, expected: tuple[str, ...]
+) -> None:
+    """A share is a part of the whole, so it never contradicts it."""
+    whole, ours = (
+        RAPL.channels[0],
+        msgspec.structs.replace(RAPL.channels[0], id="cpu:0@process", extent="process-share"),
+    )
+    run = make_run(meter=MeterInfo(name="rapl", channels=(whole, ours)))
+    energies = (
+        Energy(channel="cpu:0", joules=100.0, uncertainty_j=1.0),
+        Energy(channel="cpu:0@process", joules=ours_j, uncertainty_j=1.0),
+    )
+    phases = tuple(
+        msgspec.structs.replace(phase, energy=energies, parts=()) if phase.name == "inference" else phase
+        for phase in run.phases
+    )
+    assert flags(msgspec.structs.replace(run, phases=phases), 1, []) == expected

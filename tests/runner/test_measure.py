@@ -311,3 +311,25 @@ def test_a_local_path_is_not_published(measure: Measure, llama_tiny: Path) -> No
     assert measured.records[0].model.name == llama_tiny.name
     assert str(llama_tiny.parent) not in file.read_text()
     assert str(Path.home()) not in file.name
+
+
+def test_measure_refuses_what_cannot_be_had_before_it_is_iterated() -> None:
+    import llmjoules
+
+    for wrong in ({"model": "dummy:nonsense"}, {"model": "dummy:llama-tiny", "meters": "mok"}, {"model": ""}):
+        with pytest.raises(llmjoules.LlmjoulesError):
+            llmjoules.measure(**wrong)
+
+
+def test_a_meter_that_never_reads_is_named(measure: Measure, tmp_path: Path) -> None:
+    plugin = tmp_path / "flaky.py"
+    plugin.write_text(
+        PLUGIN.format(name="flaky", tally="/dev/null", condition="False", channel="cpu").replace(
+            "return {", "raise OSError('cable out')\n        return {"
+        )
+    )
+    words = f"--model dummy:llama-tiny --meter flaky --plugin {plugin} --repeats 1 --new-tokens 4 --idle 0"
+    measured = measure(*words.split())
+    assert "flaky: gives no reading: OSError: cable out" in measured.done.stderr
+    (run,) = measured.records
+    assert run.totals["cpu"].reason.startswith("missing: ")
