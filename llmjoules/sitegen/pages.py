@@ -263,7 +263,7 @@ class Site:
         return self._render(
             "health.html",
             "health.html",
-            title=self._health_title(),
+            title=self._health_title(sum(bool(entry.record.flags) for entry in self.loaded.entries)),
             bad=[(text.shown(line.file, 120), line.line, text.shown(line.why, 240)) for line in self.loaded.bad],
             failed=[run_line(entry) for entry in self.loaded.failed],
             flags=[
@@ -275,13 +275,14 @@ class Site:
             few=few,
         )
 
-    def _health_title(self) -> str:
+    def _health_title(self, flagged: int) -> str:
         bad, failed = len(self.loaded.bad), len(self.loaded.failed)
+        carry = f"; {text.count(flagged, 'run')} {'carries' if flagged == 1 else 'carry'} a flag" if flagged else ""
         if not bad and not failed:
-            return "Every line was read, and no run failed"
+            return f"Every line was read and no run failed{carry}"
         said = [f"{text.count(bad, 'line')} skipped"] if bad else []
         said += [f"{text.count(failed, 'run')} failed"] if failed else []
-        return text.sentence(text.listed(said))
+        return text.sentence(text.listed(said)) + carry
 
     def _sitemap(self) -> str:
         pages = sorted(page.path for page in self.pages() if page.path.endswith(".html"))

@@ -38,12 +38,13 @@ class Column(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """Joules of one column in one phase; reason where there is no figure."""
+    """Joules of one column in one phase; where there is no figure, the reason and the channel that it is of."""
 
     joules: str
     half: str
     watts: str
     reason: str | None
+    channel: str
 
 
 class Bar(NamedTuple):
@@ -63,7 +64,10 @@ class PhaseRow(NamedTuple):
 
 
 class PhaseTable(NamedTuple):
-    """notes: what the columns beside the totals are. legend: class and name of each kind of bar."""
+    """notes: what the columns beside the totals are; apart: where these have no figure, and why.
+
+    legend: class and name of each kind of bar.
+    """
 
     columns: tuple[Column, ...]
     unit: str
@@ -71,6 +75,7 @@ class PhaseTable(NamedTuple):
     bar_height: int
     legend: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    apart: tuple[str, ...]
 
 
 class StateRow(NamedTuple):
@@ -167,17 +172,20 @@ def phase_table(record: Record) -> PhaseTable:
     main = [column for column in columns if not column.beside]
     stretches = _stretches(record)
     figures = [[_column_j(stretch, column) for column in columns] for stretch, _ in stretches]
-    known = [joules for row in figures for joules, _, _ in row if joules is not None]
+    known = [found.joules for row in figures for found in row if found.joules is not None]
     unit, longest = text.unit_for([max(known, default=None)]), max(known, default=0.0) or 1.0
     height = 11 if len(main) < 2 else 7
-    rows = []
+    rows, apart = [], []
     for (stretch, is_part), found in zip(stretches, figures, strict=True):
         seconds = stretch.end_s - stretch.start_s
         cells, bars = [], []
-        for column, (energy_j, half, reason) in zip(columns, found, strict=True):
+        for column, (energy_j, half, reason, channel) in zip(columns, found, strict=True):
             shown = text.plus_minus(energy_j, half, unit.factor)
             watts = text.number(energy_j / seconds) if energy_j is not None and seconds > 0 else text.DASH
-            cells.append(Cell(shown.mean, shown.half, watts, text.shown(reason, 200) if reason else None))
+            why = text.shown(reason, 200) if reason else None
+            cells.append(Cell(shown.mean, shown.half, watts, why, text.shown(channel, 30)))
+            if why and column.beside:
+                apart.append(f"{text.shown(channel, 30)}, {stretch.name.replace('+', ' + ')}: {why}")
             width = round(BAR_WIDTH * (energy_j or 0.0) / longest, 1)
             if width > 0 and not column.beside:
                 colour = f"c-{column.component}" if len(main) > 1 else f"p-{stretch.name.replace('+', '-')}"
@@ -188,7 +196,13 @@ def phase_table(record: Record) -> PhaseTable:
     legend = [(f"c-{column.component}", column.name) for column in main] if len(main) > 1 else []
     notes = [f"{column.name}: {column.beside}." for column in columns if column.beside]
     return PhaseTable(
-        tuple(columns), f"{unit.prefix}J", tuple(rows), 2 + height * max(len(main), 1), tuple(legend), tuple(notes)
+        tuple(columns),
+        f"{unit.prefix}J",
+        tuple(rows),
+        2 + height * max(len(main), 1),
+        tuple(legend),
+        tuple(notes),
+        tuple(apart),
     )
 
 
@@ -234,35 +248,59 @@ def _stretches(record: Record) -> list[tuple[Phase | Part, bool]]:
     return found
 
 
-def _column_j(stretch: Phase | Part, column: Column) -> tuple[float | None, float | None, str | None]:
-    """Joules, uncertainty and reason. Uncertainties add up, as in totals: the edges of all channels are the same."""
+class Found(NamedTuple):
+    """channel: the one that has no figure; the column's name where the record does not tell."""
+
+    joules: float | None
+    uncertainty_j: float | None
+    reason: str | None
+    channel: str
+
+
+def _column_j(stretch: Phase | Part, column: Column) -> Found:
+    """Uncertainties add up, as in totals: the edges of all channels are the same."""
     found = [energy for energy in stretch.energy if energy.channel in column.channels]
     joules = stats.joules_of(found, column.channels)
     if joules is None:
-        reason = next((energy.reason for energy in found if energy.joules is None and energy.reason), None)
-        return None, None, reason or "the record has no figure here"
-    return joules, sum(energy.uncertainty_j or 0.0 for energy in found), None
+        first = next((energy for energy in found if energy.joules is None and energy.reason), None)
+        if first is None:
+            return Found(None, None, "the record has no figure here", column.name)
+        return Found(None, None, first.reason, first.channel)
+    return Found(joules, sum(energy.uncertainty_j or 0.0 for energy in found), None, "")
 
 
 def sum_check(record: Record) -> str:
-    """Do the parts of the inference add up to it, component by component?"""
+    """Do the parts of the inference add up to it, component by component?
+
+    Where only `detokenize` has no figure, which is short, the other two are held against the inference: they must
+    agree within what all three can be off by.
+    """
     phase = stats.inference(record)
     if phase is None or not phase.parts:
         return "the inference is not split into parts"
     said = []
     for component in components_of(record):
-        channels = record.totals[component].channels
-        whole = stats.joules_of(phase.energy, channels)
-        parts = [stats.joules_of(part.energy, channels) for part in phase.parts]
-        known = [part for part in parts if part is not None]
+        column = Column("", component, record.totals[component].channels)
+        whole, doubt_j = _known(phase, column)
+        found = {part.name: _known(part, column) for part in phase.parts}
+        known = [joules for joules, _ in found.values() if joules is not None]
+        without = [part for part, (joules, _) in found.items() if joules is None]
         name = text.component_name(component)
-        if whole is None or len(known) < len(parts):
-            said.append(f"{name}: not possible, a part has no figure")
+        if whole is None or without not in ([], ["detokenize"]) or not known:
+            said.append(f"{name}: not possible, " + (text.listed(without) or "the inference") + " without a figure")
             continue
-        verdict = "✓" if abs(sum(known) - whole) <= SUMS_AGREE * whole + 1e-5 else "does not add up"
-        names = " + ".join(part.name for part in phase.parts)
+        allowed_j = SUMS_AGREE * whole + 1e-5
+        allowed_j += doubt_j + sum(half for _, half in found.values()) if without else 0.0
+        verdict = "✓" if abs(sum(known) - whole) <= allowed_j else "does not add up"
+        verdict += " within the uncertainties (detokenize has no figure)" if without else ""
+        names = " + ".join(part for part in found if part not in without)
         said.append(f"{name}: {names} = {text.joules(sum(known), 4)}, inference {text.joules(whole, 4)} {verdict}")
     return "; ".join(said) or "no component has a total"
+
+
+def _known(stretch: Phase | Part, column: Column) -> tuple[float | None, float]:
+    found = _column_j(stretch, column)
+    return found.joules, found.uncertainty_j or 0.0
 
 
 def evidence(record: Record, file: str, line: int) -> list[Fact]:

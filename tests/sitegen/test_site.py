@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 import pytest
 
-from llmjoules.records.record import Run, Total, Trace
+from llmjoules.records.record import Part, Run, Total, Trace
 from llmjoules.sitegen import flags
 from llmjoules.sitegen.aggregate import rows_of
 from llmjoules.sitegen.build import build_site
@@ -22,7 +22,7 @@ from llmjoules.sitegen.load import Entry
 from llmjoules.sitegen.trace import areas, trace_of
 from tests.builders import ESTIMATE, NVML, RAPL, energy, make_run
 from tests.sitegen.html import Html, page_of, pages
-from tests.sitegen.inputs import REASON, estimated, failed, measured, runs, without_energy, write
+from tests.sitegen.inputs import REASON, estimated, failed, measured, runs, second_meters, without_energy, write
 
 RECORD_PAGE = (Path(__file__).parents[2] / "docs" / "record.md").read_text("utf-8")
 REASONS_DOCUMENTED, FLAGS_DOCUMENTED = RECORD_PAGE.partition("## Reasons")[2].split("## Flags")
@@ -200,7 +200,7 @@ def test_published_figures_are_marked_and_not_mixed_with_runs(full_site: Path) -
 def test_bad_lines_are_listed_with_file_line_and_reason(full_site: Path) -> None:
     health = Html(full_site / "health.html")
     assert "other.jsonl 5" in health.text
-    assert health.heading == "One line skipped and one run failed"
+    assert health.heading == "One line skipped and one run failed; one run carries a flag"
     assert "1 line skipped" in Html(full_site / "index.html").text
 
 
@@ -230,6 +230,35 @@ def test_the_drawn_line_has_that_area_too(full_site: Path) -> None:
         if b > start and a < end
     )
     assert area == pytest.approx(118.0, rel=1e-3)
+
+
+def test_the_headline_of_data_health_does_not_hide_flags(build) -> None:
+    health = Html(build([make_run(id="a", flags=("throttled:cpu:0",)), make_run(id="b", repeat=1)]) / "health.html")
+    assert health.heading == "Every line was read and no run failed; one run carries a flag"
+    assert "Energy of an inference that could not be measured None." in health.text
+
+
+def test_parts_add_up_where_only_detokenize_has_no_figure(build) -> None:
+    # 40 W for 2 s, 8 J of it in prefill and 72 J in decode.
+    run = make_run(id="short")
+    *before, inference = run.phases
+    end = Part(
+        name="detokenize", start_s=inference.end_s, end_s=inference.end_s, energy=(energy("cpu:0", None, REASON),)
+    )
+    run.phases = (*before, msgspec.structs.replace(inference, parts=(*inference.parts, end)))
+    text = page_of(build([run]), "runs", "80.0 J").text
+    assert "prefill + decode = 80.00 J, inference 80.00 J ✓ within the uncertainties (detokenize has no" in text
+    assert f"cpu:0, detokenize: {REASON}" in text
+
+
+def test_reasons_of_readings_beside_the_totals_stand_apart(build) -> None:
+    run = second_meters()
+    import_ = run.phases[0]
+    without = (*import_.energy[:-1], energy("cpu:0@process", None, REASON))
+    run.phases = (msgspec.structs.replace(import_, energy=without), *run.phases[1:])
+    page = page_of(build([run]), "runs", "F-model")
+    assert f"Where the readings beside the totals have no figure cpu:0@process, {import_.name}: {REASON}" in page.text
+    assert page.text.count(REASON) == 2  # there, and in the record itself
 
 
 def test_a_trace_that_disagrees_with_its_record_is_reported(build) -> None:
