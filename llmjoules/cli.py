@@ -238,7 +238,7 @@ def _dry_run(plan: Plan) -> int:
 
 
 def _run(plan: Plan, out: Path) -> int:
-    from llmjoules.console import stdout, summary, watching
+    from llmjoules.console import gains, stdout, summary, watching
     from llmjoules.records.record import Run
     from llmjoules.runner.api import run_plan
 
@@ -248,7 +248,10 @@ def _run(plan: Plan, out: Path) -> int:
             records.append(record)
             watch.finished(record)
     finished = [record for record in records if isinstance(record, Run)]
-    stdout().print(summary(records))
+    if finished:
+        stdout().print(summary(finished))
+        for line in gains(finished):
+            stdout().print(line, markup=False)
     failed = plan.runs - len(finished)
     stdout().print(f"{len(finished)} of {plan.runs} runs finished; results in {out}/")
     return SOME_FAILED if failed else FINE

@@ -133,6 +133,18 @@ def _row(runs: Sequence[Run], component: str) -> list[str]:
     ]
 
 
+def gains(records: Iterable[Run | Failed]) -> list[str]:
+    """What no interval holds: by how much a channel may be off in every run alike."""
+    lines: dict[str, None] = {}
+    for meter in (meter for record in records for meter in record.meters):
+        origin = meter.options.get("tdp_origin")
+        why = f" ({origin})" if origin else ""
+        for channel in meter.channels:
+            if channel.gain and "@" not in channel.id:
+                lines[f"On top, in every run alike: ± {channel.gain * 100:.3g} % for {channel.id}{why}."] = None
+    return list(lines)
+
+
 def _with_interval(estimate: stats.Estimate | None) -> str:
     if estimate is None:
         return text.DASH
