@@ -249,6 +249,7 @@ def _settings(record: Record) -> dict[str, str]:
         "stop": "stops at end of sequence" if work.stop == "end-of-sequence" else None,
         "strategy": record.system.strategy,
         "weights": "weights read while loading" if model.materialized else None,
+        "meters": f"meters {', '.join(meter.name for meter in record.meters)}" if record.meters else None,
         "text": f"prompt text {work.prompt_sha256[:6]}" if work.prompt_sha256 else None,
         "cell": f"cell {record.cell[:6]}" if isinstance(record, Run) else None,
     }
@@ -273,14 +274,20 @@ def _order(row: Row) -> tuple[object, ...]:
 
 
 def telling(rows: Sequence[Row]) -> list[str]:
-    """Names of the settings that differ between these rows; hashes only where nothing else tells two rows apart."""
-    names = sorted({name for row in rows for name in row.settings} - {"text", "cell"})
+    """Names of the settings that differ between these rows.
+
+    Meters, and after them hashes, only where nothing else tells two rows apart.
+    """
+    names = sorted({name for row in rows for name in row.settings} - {"meters", "text", "cell"})
     varying = [name for name in names if len({row.settings.get(name) for row in rows if not row.published}) > 1]
     placed = {(row.model, row.system, row.units, row.settings.get("strategy")) for row in rows}
     if "strategy" in varying and len({place[:3] for place in placed}) == len(placed):
         varying.remove("strategy")  # the number of devices already says it
-    for hashed in ("text", "cell"):
-        seen = [(row.model, row.system, row.units, row.component, *map(row.settings.get, varying)) for row in rows]
-        if len(set(seen)) < len(seen) and len({row.settings.get(hashed) for row in rows}) > 1:
-            varying.append(hashed)
+    for name in ("meters", "text", "cell"):
+        alike: dict[tuple[object, ...], set[str | None]] = {}
+        for row in rows:
+            place = (row.model, row.system, row.units, row.component, *map(row.settings.get, varying))
+            alike.setdefault(place, set()).add(row.settings.get(name))
+        if any(len(values) > 1 for values in alike.values()):
+            varying.append(name)
     return varying

@@ -273,7 +273,9 @@ def curves(rows: Iterable[Row], by_threads: bool) -> list[Curve]:
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         if row.by_threads == by_threads and row.units is not None and not row.published:
-            settings = {name: value for name, value in row.settings.items() if name not in ("cell", "strategy")}
+            settings = {
+                name: value for name, value in row.settings.items() if name not in ("meters", "cell", "strategy")
+            }
             found.setdefault((row.model, row.system, row.class_, row.component, *sorted(settings.items())), []).append(
                 row
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from llmjoules.sitegen import text
 
 # Why a phase has no figure: codes as in docs/record.md.
@@ -28,8 +30,31 @@ _OF_CHANNEL = {
     "device_not_measured": "The model ran on the {}, which no meter measured: its energy is in no figure here",
     "offloaded": "A part of the model did not fit on its devices and lay on {}, so moving it is part of the figures",
 }
+# The same in as few words as a list of runs has room for.
+_BRIEF = {
+    "too_short": "too short",
+    "unresolved": "unresolved",
+    "not_covered": "not covered",
+    "no_readings": "no readings",
+    "missing": "reading missing",
+    "not_moving": "counter stood still",
+    "counter_reset": "counter reset",
+    "gap": "gap",
+    "overlap": "overlap",
+    "died": "died",
+    "in_step": "in step with the sensor",
+    "disagreement": "meters disagree",
+    "throttled": "throttled",
+    "shared": "shared with others",
+    "in_step_with_sensor": "in step with the sensor",
+    "device_not_measured": "not measured",
+    "offloaded": "offloaded",
+    "weights_read_in_inference": "weights read in inference",
+    "unexpected_length": "unexpected length",
+}
 _DEVICES = {"cpu": "CPU", "cuda": "GPU", "mps": "GPU"}
 _OF_RUN = {
+    "shared:cpu": "Other programs used a considerable part of the CPU's energy during this inference",
     "weights_read_in_inference": "The weights were only mapped while loading and there was no warm-up: this inference "
     "also read the model from disk",
     "unexpected_length": "The answer is longer or shorter than the tokens asked for",
@@ -38,6 +63,8 @@ _OF_RUN = {
 
 def in_words(flag: str) -> str:
     """A sentence without its full stop; a flag that we do not know stands for itself."""
+    if flag in _OF_RUN:
+        return _OF_RUN[flag]
     code, _, where = flag.partition(":")
     where = text.shown(where, 60)
     if code in _OF_RUN:
@@ -48,3 +75,15 @@ def in_words(flag: str) -> str:
         place = where.replace("+", " and ") if code == "offloaded" else where
         return _OF_CHANNEL[code].format(_DEVICES.get(place, place))
     return f"{text.shown(flag, 80)}: a flag that this version of llmjoules has no words for"
+
+
+def in_brief(flags: Iterable[str]) -> str:
+    """`too short: tokenizer, pipeline; shared with others: CPU`, in the order of the record."""
+    places: dict[str, list[str]] = {}
+    for flag in flags:
+        code, _, where = flag.partition(":")
+        words = _BRIEF.get(code, text.shown(code, 40))
+        places.setdefault(words, []).extend(
+            [_DEVICES.get(where, text.shown(where, 40)).replace("+", " + ")] * bool(where)
+        )
+    return "; ".join(f"{words}: {', '.join(dict.fromkeys(at))}" if at else words for words, at in places.items())

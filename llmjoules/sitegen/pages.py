@@ -20,6 +20,7 @@ from llmjoules.sitegen.views import (
     anchor,
     basis,
     group_page,
+    load_numbers,
     row_badges,
     row_views,
     run_badges,
@@ -70,6 +71,7 @@ class Site:
         self.base_url = base_url
         self.assets = assets
         self.rows = rows_of(loaded.entries)
+        self._loads = load_numbers(loaded.entries)
         self._rows_of_run: dict[str, list[Row]] = {}
         for row in self.rows:
             for entry in row.entries:
@@ -181,7 +183,7 @@ class Site:
             table=table_view(finding.sections(rows), rows),
             charts=[*([phases] if phases is not None else []), *charts],
             settings=[self._setting(row, primary) for row in primary],
-            failed=[run_line(entry) for entry in entries if isinstance(entry.record, Failed)],
+            failed=[run_line(entry, self._loads) for entry in entries if isinstance(entry.record, Failed)],
         )
 
     def _of(self, folder: str, name: str) -> tuple[list[Row], list[Entry]]:
@@ -190,7 +192,7 @@ class Site:
         return rows, [entry for entry in self.loaded.entries if pick(entry) == name]
 
     def _setting(self, row: Row, among: Sequence[Row]) -> dict[str, Any]:
-        lines = [run_line(entry) for entry in row.entries]
+        lines = [run_line(entry, self._loads) for entry in row.entries]
         names = telling(among)
         words = [text.shown(row.system if len({r.system for r in among}) > 1 else "", 40)]
         words += [text.shown(row.model, 40)] if len({r.model for r in among}) > 1 else []
@@ -206,7 +208,7 @@ class Site:
         }
 
     def _runs(self) -> str:
-        lines = [run_line(entry) for entry in self.loaded.entries]
+        lines = [run_line(entry, self._loads) for entry in self.loaded.entries]
         return self._render("runs.html", "runs/index.html", title=text.sentence(self._counts()), lines=lines)
 
     def _run(self, entry: Entry) -> str:
@@ -223,7 +225,7 @@ class Site:
             run_page(entry),
             title=finding.run_title(record),
             record=record,
-            line=run_line(entry),
+            line=run_line(entry, self._loads),
             subtitle=_subtitle(record, rows),
             badges=run_badges(record, rows),
             model_page=group_page("models", record.model.name),
@@ -265,7 +267,7 @@ class Site:
             "health.html",
             title=self._health_title(sum(bool(entry.record.flags) for entry in self.loaded.entries)),
             bad=[(text.shown(line.file, 120), line.line, text.shown(line.why, 240)) for line in self.loaded.bad],
-            failed=[run_line(entry) for entry in self.loaded.failed],
+            failed=[run_line(entry, self._loads) for entry in self.loaded.failed],
             flags=[
                 (text.shown(flag, 80), flags.in_words(flag), [(e.page, finding.run_title(e.record)) for e in entries])
                 for flag, entries in sorted(flagged.items())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from llmjoules.records.record import Failed, Published, Record, Run, System
 from llmjoules.records.stats import Estimate, implied_power_w, joules_per_token, tokens_per_s
-from llmjoules.sitegen import bars, finding, text
+from llmjoules.sitegen import bars, finding, flags, text
 from llmjoules.sitegen.aggregate import (
     FEW_RUNS,
     Row,
@@ -66,7 +66,11 @@ class TableView(NamedTuple):
 
 
 class RunLine(NamedTuple):
-    """A record in a list of runs. per_token_unit: empty where there is no figure; state: empty for a finished run."""
+    """A record in a list of runs.
+
+    per_token_unit: empty where there is no figure; state: empty for a finished run. load: counted within the setting.
+    flags: in short words, as one.
+    """
 
     page: str
     model: str
@@ -87,6 +91,7 @@ class RunLine(NamedTuple):
     dummy: bool
     state: str
     error: str
+    flags: str
 
 
 def table_view(sections: Iterable[finding.Section], rows: Sequence[Row]) -> TableView:
@@ -213,7 +218,8 @@ def run_badges(record: Record, rows: Sequence[Row]) -> list[Badge]:
     return [*failed, *source_badges(source, record.model.weights, isinstance(record, Published))]
 
 
-def run_line(entry: Entry) -> RunLine:
+def run_line(entry: Entry, loads: Mapping[str, int]) -> RunLine:
+    """loads: the number of each load within its setting, by the id of the record."""
     record = entry.record
     executed = record if isinstance(record, Run | Failed) else None
     component = next(iter(components_of(record)), "")
@@ -227,7 +233,7 @@ def run_line(entry: Entry) -> RunLine:
         units=_units(record.system),
         when=when(record),
         repeat=executed.repeat + 1 if executed is not None else None,
-        load=text.shown(executed.load.id, 14) if executed is not None else text.DASH,
+        load=f"load {loads[record.id]}" if record.id in loads else text.DASH,
         first=executed is not None and executed.load.first,
         component=text.component_name(component) if component else "",
         joules=text.plus_minus(*((total.joules, total.uncertainty_j) if total is not None else (None, None))),
@@ -240,7 +246,20 @@ def run_line(entry: Entry) -> RunLine:
         dummy=record.model.weights == "dummy",
         state={Run: "", Failed: "failed", Published: "published"}[type(record)],
         error=text.shown(record.error.message, 160) if isinstance(record, Failed) else "",
+        flags=flags.in_brief(record.flags),
     )
+
+
+def load_numbers(entries: Iterable[Entry]) -> dict[str, int]:
+    """Of each executed record, by its id: which of the loads of its setting it belongs to, counted in time from 1."""
+    seen: dict[tuple[str, ...], dict[str, int]] = {}
+    numbers = {}
+    for entry in entries:
+        record = entry.record
+        if isinstance(record, Run | Failed):
+            loads = seen.setdefault((record.model.name, record.system.name, record.class_, record.cell), {})
+            numbers[record.id] = loads.setdefault(record.load.id, len(loads) + 1)
+    return numbers
 
 
 def when(record: Record) -> str:

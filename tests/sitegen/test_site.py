@@ -339,6 +339,30 @@ def test_every_documented_reason_has_words(code: str) -> None:
     assert flags.in_words(f"{code}:inference").startswith("A channel has no energy of inference: ")
 
 
+def test_what_others_took_of_the_cpu_has_words(build) -> None:
+    flagged = make_run(id="a", flags=("too_short:tokenizer", "shared:cpu", "too_short:model+pipeline"))
+    site = build([flagged])
+    assert "Other programs used a considerable part of the CPU's energy" in page_of(site, "runs", "80.0 J").text
+    notes = page_of(site, "models", "J/token").text
+    assert "too short: tokenizer, model + pipeline; shared with others: CPU" in notes
+
+
+def test_loads_are_counted_within_each_setting(build) -> None:
+    site = build([run for threads in (1, 2) for run in runs(threads=threads)])
+    for page in (page_of(site, "models", "J/token"), Html(site / "runs" / "index.html")):
+        assert [page.text.count(f"load {n} ") for n in (1, 2, 3, 4)] == [2, 2, 2, 0]
+        assert "load-0" not in page.text
+
+
+def test_rows_that_differ_in_their_meters_alone_name_them(build) -> None:
+    other = msgspec.structs.replace(RAPL, name="powercap")
+    records = runs(name="a", meter=RAPL, cell="one") + runs(name="b", meter=other, cell="two")
+    home = Html(build(records) / "index.html").text
+    assert "meters powercap" in home
+    assert "meters rapl" in home
+    assert "cell" not in home
+
+
 def test_a_failed_run_shows_each_channel_by_itself(build) -> None:
     record = failed()
     assert not record.totals
