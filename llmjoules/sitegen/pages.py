@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -337,7 +338,14 @@ def environment() -> jinja2.Environment:
     )
     env.filters["data"] = _data
     env.filters["count"] = text.count
+    env.filters["breakable"] = _breakable
     return env
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may go on in the next line after a `-`, `:`, `/` or `_`, rather than anywhere."""
+    pieces = re.split(r"(?<=[-:/_])(?=[^-:/_])", text.clean(name))
+    return Markup("<wbr>").join(pieces)
 
 
 def _data(value: Any) -> Markup:

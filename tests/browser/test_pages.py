@@ -136,6 +136,22 @@ def test_what_a_row_says_in_words_is_read_on_a_phone_without_scrolling(visit: An
     assert not reader.complaints
 
 
+def test_the_figures_of_a_list_of_runs_begin_on_the_screen_of_a_phone(visit: Any) -> None:
+    reader = visit(viewport={"width": 390, "height": 800})
+    reader.open("runs/index.html")
+    assert reader.page.locator(".swipe").first.is_visible()
+    row = reader.page.locator("table.runs tbody tr").first
+    assert row.locator(".narrow").is_visible()
+    assert not any(cell.is_visible() for cell in row.locator(".place").all())
+    for column in (0, 1):  # tokens/s and J/token
+        place = row.locator("td.n").nth(column).bounding_box()
+        assert place["x"] + place["width"] <= 390
+    wide = visit(viewport={"width": 1280, "height": 800})
+    wide.open("runs/index.html")
+    assert not wide.page.locator(".swipe").first.is_visible()
+    assert not wide.page.locator("table.runs .narrow").first.is_visible()
+
+
 def test_a_chart_is_drawn_only_when_it_comes_into_view(visit: Any) -> None:
     reader = visit(viewport={"width": 390, "height": 300})
     reader.open("runs/org")

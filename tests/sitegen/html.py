@@ -5,7 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 
-VOID = {"meta", "link", "br", "img", "input", "hr"}
+VOID = {"meta", "link", "br", "img", "input", "hr", "wbr"}
 
 
 class Html(HTMLParser):
@@ -49,7 +49,10 @@ class Html(HTMLParser):
             return
         if "h1" in self._open:
             self.heading += data
-        self._words.append(data)
+        if self._words and self.tags and self.tags[-1][0] == "wbr":
+            self._words[-1] += data
+        else:
+            self._words.append(data)
 
     @property
     def text(self) -> str:

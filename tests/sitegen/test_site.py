@@ -347,6 +347,11 @@ def test_what_others_took_of_the_cpu_has_words(build) -> None:
     assert "too short: tokenizer, model + pipeline; shared with others: CPU" in notes
 
 
+def test_names_may_break_at_their_signs_and_nowhere_else(build) -> None:
+    source = (build(runs(model="dummy:smol-<b>_360m")) / "index.html").read_text("utf-8")
+    assert ">dummy:<wbr>smol-<wbr>&lt;b&gt;_<wbr>360m</a>" in source
+
+
 def test_loads_are_counted_within_each_setting(build) -> None:
     site = build([run for threads in (1, 2) for run in runs(threads=threads)])
     for page in (page_of(site, "models", "J/token"), Html(site / "runs" / "index.html")):
