@@ -322,7 +322,7 @@ def sampling_rows(stub: Stub) -> Iterator[Row]:
     )
     warm = 100 * bare["nvml"] + 50 * bare["rapl"] + bare["nvml state"]
     yield "  the same readings in a warm loop", percent(warm), "", "", f"{warm / found['share']:.2f} × as watched"
-    for name, run in (("memory in a minute, as the runner forgets", forgetful), ("… plain Monitor", plain)):
+    for name, run in (("memory in a minute, forgetting each second", forgetful), ("… plain Monitor", plain)):
         value = f"{run['grown'] / 1e6:+.2f} MB of {run['rss'] / 1e6:.0f} MB"
         hour = f"{run['grown'] / 1e6 * 3600 / run['seconds']:+.1f} MB an hour"
         yield name, value, f"{GROWS_LESS_THAN / 1e6:g} MB", met(run["grown"] <= GROWS_LESS_THAN), hour
