@@ -45,8 +45,6 @@ def measure(
     one_or_more = {"meters": meters, "prompts": prompts}
     settings |= {name: (value,) if isinstance(value, str) else tuple(value) for name, value in one_or_more.items()}
     plan = make_plan(Settings(model=model, **settings), batch=batch, repeats=repeats, loads=loads, threads=threads)
-    check_libraries()
-    check_plan(plan)
     return run_plan(plan, Path(out) if out is not None else None, study, on_event or (lambda _: None))
 
 
@@ -75,16 +73,26 @@ def check_plan(plan: Plan) -> Plan:
 
 
 def run_plan(plan: Plan, out: Path | None, study: str | None, on_event: Listener) -> Iterator[Run | Failed]:
-    """Run every process of the plan. A record is on disk before it is yielded. Closing the iterator ends the run."""
+    """Run every process of the plan. A record is on disk before it is yielded. Closing the iterator ends the run.
+
+    Raises LlmjoulesError at once for what check_plan finds, and at the first record where a model cannot be had or
+    results cannot be written.
+    """
     check_libraries()
-    automatic = plan.cells[0].meters == ("auto",)
-    plan = check_plan(plan)
+    checked = check_plan(plan)
+    fell_back = plan.cells[0].meters == ("auto",) and FALLBACK in checked.cells[0].meters
+    return _run(checked, fell_back, out, study, on_event)
+
+
+def _run(
+    plan: Plan, fell_back: bool, out: Path | None, study: str | None, on_event: Listener
+) -> Iterator[Run | Failed]:
     first = plan.cells[0]
     results = ResultsFile(out, first.model_name) if out is not None else None
     teller = _Teller(on_event)
     try:
         model = resolve(first.model, lambda text: teller(events.Note(text)))
-        if automatic and FALLBACK in first.meters:
+        if fell_back:
             teller(
                 events.Note(
                     f"No meter can measure here (llmjoules meters says why): {FALLBACK} models the energy instead."
