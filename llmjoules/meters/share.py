@@ -137,9 +137,14 @@ class ProcessShare:
         return self._total_j
 
     def _share(self, own_s: float, all_s: float) -> float:
-        """Our time is exact and everyone's comes in ticks: what is above it for that reason counts in the next one."""
+        """Our time is exact and everyone's comes in ticks: what is above it for that reason counts in the next one.
+
+        What is above it by more than ticks explain was worked all the same: a guest's kernel may book seconds that we
+        ran as stolen, and then stands still.
+        """
         own_s += self._carried_s
-        self._carried_s = min(max(own_s - max(all_s, 0.0), 0.0), self._most_carried_s)
+        all_s = max(all_s, own_s - self._most_carried_s)
+        self._carried_s = max(own_s - all_s, 0.0)
         return process_share(own_s, all_s)
 
     def _risen(self, before: Mapping[str, float], now: Mapping[str, float], elapsed_s: float) -> float | None:

@@ -100,6 +100,15 @@ def test_ticks_of_the_kernels_account_do_not_bias_it() -> None:
     assert total == pytest.approx(150, rel=0.02)
 
 
+def test_where_the_kernel_books_nothing_while_we_work_all_of_it_is_ours() -> None:
+    """A guest's kernel may book seconds that we ran as stolen: then its account of what ran stands still."""
+    machine = Machine(package())
+    machine.after({"cpu:0": 0.0})
+    for k in range(1, 11):
+        total = machine.after({"cpu:0": k * 10.0}, own_s=0.8, all_s=0.0)
+    assert total == pytest.approx(100)
+
+
 def test_a_wrap_of_a_package_is_reckoned_with() -> None:
     machine = Machine(package(wraps_at_j=1000.0))
     machine.after({"cpu:0": 990.0})
@@ -277,6 +286,7 @@ while time.monotonic() < until and os.path.exists(sys.argv[1]):
 """
 
 
+@pytest.mark.hardware
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_beside_a_stranger_who_works_as_much_our_share_is_half(tmp_path: Path) -> None:
     """And on a machine that does other things too, it is our part of all that ran, as the kernel accounts for it."""
@@ -302,6 +312,8 @@ def test_beside_a_stranger_who_works_as_much_our_share_is_half(tmp_path: Path) -
             part = window.joules(SHARE) / window.joules("cpu:0")
     finally:
         flag.unlink()
+    if all_s < 0.9 * (ours + theirs):
+        pytest.skip("this machine's kernel books seconds that ran as stolen: there is no account to compare with")
     assert part == pytest.approx(ours / all_s, rel=0.1)
     if all_s - ours - theirs < 0.05 * all_s and abs(ours - theirs) < 0.05 * all_s:  # nobody else
         assert part == pytest.approx(0.5, rel=0.1)
