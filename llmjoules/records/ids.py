@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from llmjoules.records.record import MeterInfo, Model, Workload
+from llmjoules.records.record import MeterInfo, Model, Published, Workload
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -28,6 +28,22 @@ def random_suffix() -> str:
 def short_hash(value: Any) -> str:
     """12 hexadecimal digits of SHA-256 over the canonical JSON of `value`."""
     return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()[:12]
+
+
+def content_id(record: Published) -> str:
+    """The id of an imported record: 32 hexadecimal digits of SHA-256 over what it says, so that a second import of the
+    same file makes the same ids. Keys without a value are left out: a later release with more of them finds the same.
+    """
+    said = _said(msgspec.to_builtins(record))
+    said.pop("id", None)
+    return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()[:32]
+
+
+def _said(value: Any) -> Any:
+    if isinstance(value, dict):
+        pruned = {key: _said(item) for key, item in value.items()}
+        return {key: item for key, item in pruned.items() if item not in (None, {}, [], ())}
+    return [_said(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def comparability_class(meters: Iterable[MeterInfo], model: Model, workload: Workload) -> str:

@@ -23,8 +23,8 @@ Extent: TypeAlias = Literal["device", "module", "process-share"]
 ChannelKind: TypeAlias = Literal["counter", "power", "interval", "model"]
 Source: TypeAlias = Literal["measured", "modelled", "simulated"]
 PhaseName: TypeAlias = Literal[
-    "idle", "import", "tokenizer", "model", "pipeline", "model+pipeline", "warm-up", "inference"
-]
+    "idle", "import", "tokenizer", "model", "pipeline", "model+pipeline", "warm-up", "inference", "job"
+]  # model+pipeline, job: stretches that another tool does not divide
 
 
 class Channel(Struct, frozen=True, kw_only=True):
@@ -266,11 +266,70 @@ class Failed(_Executed, tag="failed", kw_only=True):
     tokens: Tokens | None = None
 
 
+class Correction(Struct, frozen=True, kw_only=True):
+    """A unit that the source names wrongly. by: who said so; stated, taken: the units."""
+
+    column: Name
+    stated: str
+    taken: str
+    by: Name
+
+
+class Origin(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where an imported record was read.
+
+    file: its name without folders; line: where the record begins in it, counted from 1; sha256: of the whole file.
+    units: those of the source by column, each converted once. corrections: where the person who imported it said that
+    a heading names another unit than its column holds.
+    """
+
+    tool: Name
+    file: Name
+    sha256: str
+    line: Annotated[int, Meta(ge=1)] | None = None
+    units: dict[str, str] = {}
+    corrections: tuple[Correction, ...] = ()
+    licence: str | None = None
+    citation: str | None = None
+
+
+class Figures(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Means that a source states where it gives no counts to work them out from.
+
+    component: of which the energy and power are. output_tokens: mean number per request.
+    net_j: energy less that of the idle machine, by component, as the source worked it out; it may be negative.
+    itl_s: time between tokens, by percentile (`p50`). concurrency: requests in progress at a time.
+    """
+
+    component: Component
+    j_per_token: float | None = None
+    j_per_request: float | None = None
+    power_w: float | None = None
+    tokens_per_s: float | None = None
+    requests_per_s: float | None = None
+    output_tokens: float | None = None
+    concurrency: float | None = None
+    tpot_s: float | None = None
+    itl_s: dict[str, float] = {}
+    net_j: dict[str, float] = {}
+
+
 class Published(_Base, tag="published", kw_only=True):
-    """Figures taken from a paper or another tool. source: where a reader finds them."""
+    """Figures taken from a paper or another tool. source: where a reader finds them.
+
+    Repeats share a `cell`; `load` and `repeat` as in a run, as far as the source tells. Times count from `started_at`.
+    `totals` are over the inference or, where the source does not divide its job, over that.
+    """
 
     source: Name
+    study: str | None = None
+    cell: str | None = None
+    class_: str | None = msgspec.field(name="class", default=None)
+    load: Load | None = None
+    repeat: Count | None = None
+    origin: Origin | None = None
     tokens: Tokens | None = None
+    figures: Figures | None = None
     phases: tuple[Phase, ...] = ()
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from llmjoules.records.record import Energy, Phase, Published, Record
+from llmjoules.records.record import Energy, Figures, Phase, Published, Record
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
@@ -20,6 +20,7 @@ _T_975 = (
     2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423,
 )  # fmt: skip
 _Z_975 = 1.959964
+_NO_FIGURES = Figures(component="gpu")
 
 
 class Estimate(Struct, frozen=True, kw_only=True):
@@ -65,12 +66,12 @@ def estimate(values_by_load: Mapping[str, Sequence[float]]) -> Estimate:
 
 
 def estimate_of(records: Iterable[AnyRecord], figure: Callable[[AnyRecord], float | None]) -> Estimate | None:
-    """The estimate of one figure over records; None where none has it. A published one stands for itself."""
+    """The estimate of one figure over records; None where none has it. A published one without a load stands alone."""
     by_load: dict[str, list[float]] = {}
     for record in records:
         value = figure(record)
         if value is not None:
-            by_load.setdefault(record.id if isinstance(record, Published) else record.load.id, []).append(value)
+            by_load.setdefault(record.load.id if record.load is not None else record.id, []).append(value)
     return estimate(by_load) if by_load else None
 
 
@@ -89,15 +90,17 @@ def generated_tokens(record: Record) -> int | None:
     if record.tokens is not None:
         return record.tokens.generated or None
     work = record.workload
-    if isinstance(record, Published) and work.new_tokens and work.batch_size:
+    if isinstance(record, Published) and "tokens_unknown" not in record.flags and work.new_tokens and work.batch_size:
         return work.new_tokens * work.batch_size
     return None
 
 
 def tokens_per_s(record: Record) -> float | None:
-    """Computed output tokens of the whole batch per second of the inference phase."""
+    """Computed output tokens of the whole batch per second of the inference phase, or the rate that a source states."""
     tokens, seconds = generated_tokens(record), inference_s(record)
-    return tokens / seconds if tokens and seconds else None
+    if tokens and seconds:
+        return tokens / seconds
+    return stated(record).tokens_per_s
 
 
 def joules(record: Record, component: str) -> float | None:
@@ -115,10 +118,25 @@ def joules_of(energies: Iterable[Energy], channels: Collection[str]) -> float | 
 def joules_per_token(record: Record, component: str) -> float | None:
     """Energy of the whole inference (prefill and decode) over the computed output tokens of the batch."""
     energy_j, tokens = joules(record, component), generated_tokens(record)
-    return energy_j / tokens if energy_j is not None and tokens else None
+    if energy_j is not None and tokens:
+        return energy_j / tokens
+    return stated(record, component).j_per_token
 
 
 def implied_power_w(record: Record, component: str) -> float | None:
     """J/token times tokens/s: the quickest check that a figure can be true."""
     energy_j, seconds = joules(record, component), inference_s(record)
-    return energy_j / seconds if energy_j is not None and seconds else None
+    if energy_j is not None and seconds:
+        return energy_j / seconds
+    figures = stated(record, component)
+    if figures.power_w is None and figures.j_per_token is not None and figures.tokens_per_s is not None:
+        return figures.j_per_token * figures.tokens_per_s
+    return figures.power_w
+
+
+def stated(record: Record, component: str | None = None) -> Figures:
+    """The means that a published record states, of this component; all None where there are none."""
+    found = record.figures if isinstance(record, Published) else None
+    if found is None or component not in (None, found.component):
+        return _NO_FIGURES
+    return found
