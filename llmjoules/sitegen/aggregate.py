@@ -165,7 +165,7 @@ def _group(record: Run | Published) -> tuple[str, ...]:
     system = record.system
     place = (record.model.name, system.name, str(system.device), str(system.devices_used), str(system.threads))
     if isinstance(record, Published):
-        return (*place, "published", record.id)
+        return (*place, "published", record.cell or record.id)
     return (*place, str(system.strategy), str(record.model.dtype), record.class_, record.cell)
 
 
@@ -181,12 +181,12 @@ def _row(key: tuple[str, ...], group: list[Entry], component: str, failed: int) 
     first = records[0]
     totals = [record.totals[component] for record in records if component in record.totals]
     channels = [channel for record in records for channel in channels_of(record, component)]
-    loads = {record.load.id for record in records if isinstance(record, Run)}
+    loads = {record.load.id for record in records if record.load is not None}
     return Row(
         key=short_hash(key),
         model=first.model.name,
         system=first.system.name,
-        class_=first.class_ if isinstance(first, Run) else f"published {first.id}",
+        class_=first.class_ if isinstance(first, Run) else f"published {first.class_ or first.id}",
         component=component,
         source=_worst(totals),
         scope=scope_of(channels),
