@@ -10,16 +10,9 @@ from typing import TypeVar
 from msgspec import Struct
 
 from llmjoules.records.record import Energy, Figures, Phase, Published, Record
+from llmjoules.records.student import critical
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
-
-# 97.5 % points of Student's t for 1 to 30 degrees of freedom (any statistics table).
-_T_975 = (
-    12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281,
-    2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860,
-    2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423,
-)  # fmt: skip
-_Z_975 = 1.959964
 _NO_FIGURES = Figures(component="gpu")
 
 
@@ -37,17 +30,9 @@ class Estimate(Struct, frozen=True, kw_only=True):
     loads: int
 
 
-def t_975(degrees: int) -> float:
-    """97.5 % point of Student's t; above 30 degrees by the expansion of Cornish and Fisher (error below 1e-4)."""
-    if degrees <= len(_T_975):
-        return _T_975[degrees - 1]
-    z = _Z_975
-    return (
-        z
-        + (z**3 + z) / (4 * degrees)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3)
-    )
+def t_975(degrees: float) -> float:
+    """97.5 % point of Student's t: the half-width of a 95 % interval in standard errors."""
+    return critical(0.05, degrees)
 
 
 def estimate(values_by_load: Mapping[str, Sequence[float]]) -> Estimate:
