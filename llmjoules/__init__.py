@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from llmjoules.meters.monitor import Monitor as Monitor
     from llmjoules.meters.monitor import Window as Window
     from llmjoules.records.errors import LlmjoulesError as LlmjoulesError
+    from llmjoules.records.frame import to_pandas as to_pandas
     from llmjoules.runner.api import measure as measure
     from llmjoules.sitegen.build import build_site as build_site
 
@@ -24,8 +25,9 @@ _WHERE = {
     "Window": "llmjoules.meters.monitor",
     "build_site": "llmjoules.sitegen.build",
     "measure": "llmjoules.runner.api",
+    "to_pandas": "llmjoules.records.frame",
 }
-__all__ = ["LlmjoulesError", "Monitor", "Window", "__version__", "build_site", "measure"]
+__all__ = ["LlmjoulesError", "Monitor", "Window", "__version__", "build_site", "measure", "to_pandas"]
 
 
 def __getattr__(name: str) -> Any:

@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="llmjoules", description="Measure the energy of language model inference.")
     parser.add_argument("--version", action="version", version=f"llmjoules {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_add_measure, _add_meters, _add_doctor, _add_build_site, _add_demo, _add_schema):
+    for add in (_add_measure, _add_meters, _add_doctor, _add_build_site, _add_demo, _add_export, _add_schema):
         add(commands)
     return parser
 
@@ -176,6 +176,21 @@ def _add_demo(commands: Any) -> None:
     parser = commands.add_parser("demo", help="measure two small models here and build a site from it")
     parser.set_defaults(command=_demo)
     parser.add_argument("--out", default="demo", metavar="DIR", help="for results and site (default demo/)")
+
+
+def _add_export(commands: Any) -> None:
+    parser = commands.add_parser("export", help="results for other programs: a table, JSON lines, or a model card")
+    parser.set_defaults(command=_export)
+    parser.add_argument("results", nargs="+", metavar="RESULTS", help="files of JSON lines, or folders of them")
+    parser.add_argument(
+        "--format",
+        required=True,
+        choices=("csv", "parquet", "jsonl", "model-card"),
+        help="csv and parquet: a row for each energy",
+    )
+    parser.add_argument("--out", metavar="FILE", help="where to write it (default: standard output)")
+    parser.add_argument("--model", metavar="NAME", help="only the records of this model")
+    parser.add_argument("--strict", action="store_true", help="fail on any bad line instead of skipping it")
 
 
 def _add_schema(commands: Any) -> None:
@@ -336,6 +351,27 @@ def _demo(arguments: argparse.Namespace) -> int:
         report = build_site([folder / "results"], folder / "site", title="llmjoules demo", progress=progress)
     stdout().print(f"The site: {report.index.resolve()}")
     return max(codes)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from contextlib import nullcontext
+    from pathlib import Path
+
+    from llmjoules.records.export import export, output
+
+    if arguments.out is None and arguments.format == "parquet":
+        raise LlmjoulesError("Parquet is not for a terminal.", "It is not text.", "Name a file: --out FILE")
+    out = nullcontext(sys.stdout.buffer) if arguments.out is None else output(Path(arguments.out), arguments.results)
+    with out as stream:
+        export(
+            arguments.results,
+            arguments.format,
+            stream,
+            model=arguments.model,
+            strict=arguments.strict,
+            on_bad=lambda bad: print(f"Skipped {bad}", file=sys.stderr),
+        )
+    return FINE
 
 
 def _schema(_: argparse.Namespace) -> int:

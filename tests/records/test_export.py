@@ -1,0 +1,327 @@
+"""Exports say what the records say: every energy once, in full precision, with the reason where there is none."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmjoules.cli import main
+from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.export import export
+from llmjoules.records.export_table import COLUMNS, rows_of, write_csv
+from llmjoules.records.record import (
+    SCHEMA,
+    Energy,
+    Error,
+    Failed,
+    Figures,
+    Model,
+    Phase,
+    Published,
+    Record,
+    System,
+    Total,
+    encode,
+)
+from llmjoules.records.store import BadLine, read_results
+from tests.builders import ESTIMATE, NVML, make_run
+
+PUBLISHED = Published(
+    schema=SCHEMA,
+    id="p1",
+    source="A paper, Table 1",
+    model=Model(name="a"),
+    system=System(name="s"),
+    figures=Figures(component="gpu", j_per_token=3.0, j_per_request=600.0, tokens_per_s=20.0),
+)
+
+
+def store(folder: Path, *records: Record, name: str = "a.jsonl") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"".join(encode(record) + b"\n" for record in records))
+    return folder
+
+
+def table(*records: Record) -> list[dict[str, str]]:
+    stream = io.BytesIO()
+    write_csv((row for record in records for row in rows_of(record)), stream)
+    return list(csv.DictReader(io.StringIO(stream.getvalue().decode(), newline="")))
+
+
+def only(found: list[dict[str, str]], **where: str) -> dict[str, str]:
+    (row,) = [row for row in found if all(row[key] == value for key, value in where.items())]
+    return row
+
+
+def failed(run: Any) -> Failed:
+    fields = {name: getattr(run, name) for name in run.__struct_fields__ if name in Failed.__struct_fields__}
+    return Failed(**{**fields, "phases": (), "totals": {}, "error": Error(phase="model", message="=out of memory")})
+
+
+def test_the_table_has_a_row_for_each_phase_part_and_total_with_figures_worked_out_by_hand() -> None:
+    found = table(make_run(new_tokens=20, inference_s=2.0, inference_w=40.0))
+    assert [row["phase"] for row in found if row["level"] == "phase"] == [
+        "idle", "import", "tokenizer", "model", "pipeline", "inference",
+    ]  # fmt: skip
+    inference = only(found, level="phase", phase="inference")
+    assert float(inference["joules"]) == pytest.approx(80)
+    assert float(inference["mean_power_w"]) == pytest.approx(40)
+    assert (inference["channel"], inference["meter"], inference["component"]) == ("cpu:0", "rapl", "cpu")
+    prefill, decode = only(found, part="prefill"), only(found, part="decode")
+    assert float(prefill["joules"]) + float(decode["joules"]) == pytest.approx(80)
+    total = only(found, level="total")
+    assert (total["joules"], total["j_per_token"], total["tokens_per_s"]) == ("80.0", "4.0", "10.0")
+
+
+def test_a_figure_that_could_not_be_measured_is_an_empty_cell_with_its_reason() -> None:
+    gone = Energy(channel="cpu:0", joules=None, reason="too_short: the window is shorter than the meter's period")
+    run = make_run(
+        phases=(Phase(name="inference", start_s=0.0, end_s=0.01, energy=(gone,)),),
+        totals={"cpu": Total(joules=None, source="measured", channels=("cpu:0",), reason="too_short: as above")},
+    )
+    for row in table(run):
+        assert row["joules"] == row["mean_power_w"] == row["j_per_token"] == ""
+        assert row["reason"].startswith("too_short: ")
+
+
+def test_a_published_mean_and_a_failed_run_have_a_row_each() -> None:
+    stated = only(table(PUBLISHED), level="stated")
+    assert (stated["joules"], stated["j_per_token"], stated["mean_power_w"]) == ("600.0", "3.0", "60.0")
+    assert stated["source"] == "A paper, Table 1"
+    none = only(table(failed(make_run())), kind="failed")
+    assert (none["level"], none["joules"], none["error"]) == ("none", "", "'=out of memory")
+    assert none["reason"].startswith("failed")
+
+
+def test_modelled_energy_says_so_in_each_row() -> None:
+    assert {row["energy_source"] for row in table(make_run(meter=ESTIMATE))} == {"modelled"}
+
+
+@given(st.floats(min_value=0, max_value=1e12, allow_nan=False))
+def test_numbers_keep_full_precision(joules: float) -> None:
+    energy = Energy(channel="gpu:0", joules=joules)
+    run = make_run(meter=NVML, phases=(Phase(name="inference", start_s=0.0, end_s=1.0, energy=(energy,)),), totals={})
+    assert float(only(table(run), level="phase")["joules"]) == joules
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
+def test_no_text_begins_like_a_formula_and_every_text_can_be_had_back(name: str) -> None:
+    (cell,) = {row["model"] for row in table(make_run(model=name))}
+    assert cell[0] not in "=+-@\t\r＝＋－＠"
+    assert cell.removeprefix("'") == name
+
+
+@pytest.mark.parametrize("name", ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "＝1", "'=1"])
+def test_a_hostile_name_is_text_for_a_spreadsheet(name: str) -> None:
+    assert {row["model"] for row in table(make_run(model=name))} == {f"'{name}"}
+
+
+def test_a_negative_number_is_a_number() -> None:
+    run = make_run(
+        phases=(Phase(name="inference", start_s=-0.5, end_s=1.0, energy=(Energy(channel="x", joules=1.0),)),)
+    )
+    assert only(table(run), level="phase")["start_s"] == "-0.5"
+
+
+def test_json_lines_come_back_byte_for_byte_with_their_traces(tmp_path: Path) -> None:
+    records = [make_run(), failed(make_run()), PUBLISHED]
+    folder = store(tmp_path / "results", *records)
+    assert main(f"export {folder} --format jsonl --out {tmp_path / 'out.jsonl'}".split()) == 0
+    assert (tmp_path / "out.jsonl").read_bytes() == (folder / "a.jsonl").read_bytes()
+    back = [stored.record for stored in read_results([tmp_path / "out.jsonl"], pytest.fail)]
+    assert back == [msgspec.json.decode(encode(record), type=Record) for record in records]
+    assert back[0].decoded_trace() == records[0].decoded_trace() is not None
+
+
+def test_bad_lines_are_named_and_skipped_and_strict_fails(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = store(tmp_path / "r", make_run())
+    (folder / "b.jsonl").write_text("{broken\n")
+    assert main(f"export {folder} --format csv".split()) == 0
+    out, err = capfd.readouterr()
+    assert out.splitlines()[0].split(",") == [column.name for column in COLUMNS]
+    assert "b.jsonl:1" in err
+    assert main(f"export {folder} --format csv --strict --out {tmp_path / 'x'}".split()) == 2
+    assert not (tmp_path / "x").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r"]
+
+
+def test_an_input_is_never_written_over(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = store(tmp_path / "r", make_run())
+    before = (folder / "a.jsonl").read_bytes()
+    assert main(f"export {folder} --format csv --out {folder / 'a.jsonl'}".split()) == 2
+    assert "one of the files to read" in capfd.readouterr().err
+    assert (folder / "a.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--format parquet", "--out FILE"),
+        ("--format csv --out /nowhere/at/all", "Cannot write"),
+        ("--format csv --model dummy:llama-tinny", "The nearest known name is dummy:llama-tiny."),
+        ("--format model-card", "Name it: --model NAME"),
+    ],
+)
+def test_mistakes_are_named_with_a_remedy(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], words: str, said: str
+) -> None:
+    folder = store(tmp_path / "r", make_run(), make_run(model="b"))
+    assert main(f"export {folder} {words}".split()) == 2
+    err = capfd.readouterr().err
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_nothing_to_export_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("{}\n")
+    found: list[BadLine] = []
+    with pytest.raises(LlmjoulesError, match="No record to export"):
+        export([tmp_path], "csv", io.BytesIO(), on_bad=found.append)
+    assert len(found) == 1
+
+
+def test_a_table_is_written_in_a_tenth_of_the_memory_that_its_records_take() -> None:
+    class Nowhere(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            return len(data)
+
+    def records(count: int) -> Iterator[Record]:
+        line = encode(make_run())
+        for _ in range(count):
+            yield msgspec.json.decode(line, type=Record)
+
+    def peak(work: Callable[[], object]) -> int:
+        tracemalloc.start()
+        work()
+        top = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return top
+
+    def write() -> None:
+        write_csv((row for record in records(800) for row in rows_of(record)), Nowhere())  # type: ignore[arg-type]
+
+    assert peak(write) < peak(lambda: list(records(800))) / 10
+
+
+def test_parquet_holds_the_table_with_units(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    folder = store(tmp_path / "r", make_run(), PUBLISHED, make_run(model="=1"))
+    out = tmp_path / "t.parquet"
+    assert main(f"export {folder} --format parquet --out {out}".split()) == 0
+    found = parquet.read_table(out)
+    assert found.column_names == [column.name for column in COLUMNS]
+    assert found.schema.field("joules").metadata == {
+        b"unit": b"J",
+        b"meaning": b"empty where it could not be measured; reason then says why",
+    }
+    expected = [
+        row for record in (stored.record for stored in read_results([folder], pytest.fail)) for row in rows_of(record)
+    ]
+    assert [tuple(row.values()) for row in found.to_pylist()] == expected
+
+
+def test_parquet_is_written_in_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    from llmjoules.records import export_parquet
+
+    monkeypatch.setattr(export_parquet, "ROW_GROUP", 4)
+    count = len(list(rows_of(make_run())))
+    with (tmp_path / "t").open("wb") as stream:
+        export_parquet.write_parquet(rows_of(make_run()), stream)
+    file = parquet.ParquetFile(tmp_path / "t")
+    assert file.num_row_groups == -(-count // 4)
+    assert file.metadata.num_rows == count
+
+
+def test_a_data_frame_has_the_table_with_missing_values_and_types(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    import llmjoules
+
+    folder = store(tmp_path / "r", make_run(), PUBLISHED)
+    frame = llmjoules.to_pandas(folder)
+    assert list(frame.columns) == [column.name for column in COLUMNS]
+    assert str(frame["repeat"].dtype) == "Int64"
+    assert frame.loc[frame.level == "total", "joules"].tolist() == [80.0]
+    assert pandas.isna(frame.loc[frame.level == "stated", "repeat"].iloc[0])
+    run = make_run()
+    assert llmjoules.to_pandas(run).equals(llmjoules.to_pandas([run]))
+    assert len(llmjoules.to_pandas([run, run])) == 2 * len(llmjoules.to_pandas(run))
+
+
+def test_every_column_is_documented_with_its_unit() -> None:
+    text = Path(__file__).parents[2].joinpath("docs", "export.md").read_text("utf-8")
+    for column in COLUMNS:
+        assert f"| `{column.name}` | {column.type} | {column.unit} | {column.meaning} |" in text
+
+
+def card(*records: Record) -> str:
+    from llmjoules.records.export_card import write_card
+
+    stream = io.BytesIO()
+    write_card(records, stream)
+    return stream.getvalue().decode()
+
+
+def real(**more: Any) -> Record:
+    run = make_run(model="a/b", meter=NVML, **more)
+    return msgspec.structs.replace(run, model=msgspec.structs.replace(run.model, weights="real"))
+
+
+def test_a_model_card_has_metadata_that_the_hub_reads() -> None:
+    repocard = pytest.importorskip("huggingface_hub.repocard")
+    text = card(*(real(load=f"l{n}", inference_w=40.0 + n) for n in range(3)))
+    data = repocard.ModelCard(text).data
+    (result,) = data.eval_results
+    assert (result.metric_type, result.dataset_name) == (
+        "energy_per_output_token_joules",
+        "7 prompt tokens, 20 new tokens, batch 1, greedy, float32",
+    )
+    assert result.metric_value == pytest.approx(4.1)  # 41 W x 2 s / 20 tokens
+    # t(2) = 4.3027, sd of 4.0, 4.1, 4.2 is 0.1: 4.3027 x 0.1 / sqrt(3)
+    assert result.metric_args["interval_95_half_width"] == pytest.approx(0.24842, rel=1e-4)
+    assert result.metric_args["interval_over"] == "loads"
+    assert "gain ± 5 %" in result.metric_args["method"]
+    assert data.model_name == "a/b"
+    assert "co2_eq_emissions" not in text
+    assert "| 4.1 ± 0.25 |" in text
+
+
+def test_a_model_card_keeps_estimates_and_dummies_out_of_the_metadata_and_labels_them() -> None:
+    repocard = pytest.importorskip("huggingface_hub.repocard")
+    for record, label in ((make_run(meter=ESTIMATE), "ESTIMATED"), (make_run(), "dummy weights")):
+        text = card(record)
+        assert repocard.ModelCard(text).data.eval_results is None
+        assert label in text
+
+
+@given(st.text(min_size=1))
+def test_no_name_breaks_a_model_card(name: str) -> None:
+    repocard = pytest.importorskip("huggingface_hub.repocard")
+    run = real()
+    record = msgspec.structs.replace(
+        run, model=msgspec.structs.replace(run.model, name=name), system=msgspec.structs.replace(run.system, name=name)
+    )
+    text = card(record)
+    assert len(repocard.ModelCard(text).data.eval_results) == 1
+    (line,) = [line for line in text.split("\n") if "CPU" not in line and line.startswith("| ") and "J per" not in line]
+    assert line.replace("\\\\", "").replace("\\|", "").count("|") == 8
+    assert "<" not in line
+
+
+def test_the_schema_of_a_card_is_plain_json_strings() -> None:
+    text = card(real(system='"\n---\nlicense: x'))
+    assert not any(line.startswith("license") for line in text.splitlines())
+    assert json.loads(text.split("        system: ")[1].split("\n")[0]).startswith('" --- license: x')
