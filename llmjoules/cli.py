@@ -67,7 +67,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="llmjoules", description="Measure the energy of language model inference.")
     parser.add_argument("--version", action="version", version=f"llmjoules {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_add_measure, _add_meters, _add_doctor, _add_build_site, _add_demo, _add_export, _add_schema):
+    for add in (
+        _add_measure,
+        _add_meters,
+        _add_doctor,
+        _add_build_site,
+        _add_demo,
+        _add_import,
+        _add_export,
+        _add_schema,
+    ):
         add(commands)
     return parser
 
@@ -176,6 +185,27 @@ def _add_demo(commands: Any) -> None:
     parser = commands.add_parser("demo", help="measure two small models here and build a site from it")
     parser.set_defaults(command=_demo)
     parser.add_argument("--out", default="demo", metavar="DIR", help="for results and site (default demo/)")
+
+
+def _add_import(commands: Any) -> None:
+    parser = commands.add_parser(
+        "import",
+        help="read other tools' measurement files as published records",
+        description="Formats: energy-inference, ml-energy, ml-energy-v2, codecarbon, optimum-benchmark, mlperf-power, "
+        "zeus, aiperf, csv (any table, with a mapping), llmjoules, and those of plug-ins. See docs/import.md.",
+    )
+    parser.set_defaults(command=_import)
+    parser.add_argument("format", metavar="FORMAT", help="of the files; a wrong one is answered with the likely one")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="plain or .gz")
+    parser.add_argument("--out", default="results", metavar="DIR", help="where the record file goes (default results/)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="what the files do not say, such as model=NAME"
+    )
+    parser.add_argument(
+        "--unit", action="append", default=[], metavar="COLUMN=UNIT", help="confirm that a heading names a wrong unit"
+    )
+    parser.add_argument("--by", metavar="NAME", help="who confirms it, as records shall say")
+    parser.add_argument("--strict", action="store_true", help="fail on any bad line instead of skipping it")
 
 
 def _add_export(commands: Any) -> None:
@@ -351,6 +381,42 @@ def _demo(arguments: argparse.Namespace) -> int:
         report = build_site([folder / "results"], folder / "site", title="llmjoules demo", progress=progress)
     stdout().print(f"The site: {report.index.resolve()}")
     return max(codes)
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from llmjoules.console import importing, stdout
+    from llmjoules.records.importers.importing import import_files
+    from llmjoules.records.importers.types import Units
+
+    pairs = {option: _pairs(option, getattr(arguments, option)) for option in ("set", "unit")}
+    by = {"by": f"{arguments.by}, with --unit"} if arguments.by else {}
+    report = import_files(
+        arguments.format,
+        [Path(file) for file in arguments.files],
+        Path(arguments.out),
+        settings=pairs["set"],
+        units=Units(pairs["unit"], **by),
+        strict=arguments.strict,
+        on_bad=lambda bad: print(f"Skipped {bad}", file=sys.stderr),
+    )
+    for line in importing(report):
+        stdout().print(line, markup=False, highlight=False)
+    there = f", {report.there} already there" if report.there else ""
+    stdout().print(f"{report.new} new{there}, {report.bad} bad lines skipped; results in {arguments.out}/")
+    return FINE
+
+
+def _pairs(option: str, words: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` words; the name may hold an equals sign, the value not."""
+    pairs = {}
+    for word in words:
+        name, equals, value = word.rpartition("=") if option == "unit" else word.partition("=")
+        if not (name and equals and value):
+            raise LlmjoulesError(f"Bad --{option} {word!r}.", "It is not NAME=VALUE.", "See llmjoules import --help")
+        pairs[name] = value
+    return pairs
 
 
 def _export(arguments: argparse.Namespace) -> int:

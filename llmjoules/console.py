@@ -20,6 +20,7 @@ from llmjoules.sitegen import text
 
 if TYPE_CHECKING:
     from llmjoules.meters.doctor_report import ChannelReport, Compared, Report
+    from llmjoules.records.importers.importing import Report as ImportReport
     from llmjoules.runner.settings import Plan
 
 UNTOLD_WIDTH = 160  # of a file or a pipe, which has none: wide enough that no row is broken
@@ -236,3 +237,17 @@ def _compared_row(pair: Compared) -> Sequence[str]:
 
 def _figure(number: float | None) -> str:
     return text.DASH if number is None else f"{number:.3g}"
+
+
+def importing(report: ImportReport) -> Iterator[str]:
+    """What an import has to say, beside its counts: notes, what was not kept, and figures that cannot be right."""
+    for note in dict.fromkeys(report.notes):
+        yield f"Note: {note}"
+    for refused in report.refused:
+        yield "Left out: " + refused.replace("\n", " ")
+    if report.unmapped:
+        listed = "; ".join(f"{what} ({times})" if times > 1 else what for what, times in report.unmapped.items())
+        yield f"Not kept: {listed}"
+    for doubt in report.doubts.values():
+        place = f"{doubt.file}, line {doubt.line}" if doubt.line is not None else doubt.file
+        yield f"Doubtful: {doubt.flag} in {doubt.count} records, first {place}: {doubt.example}"
