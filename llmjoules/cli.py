@@ -17,6 +17,7 @@ from llmjoules.records.errors import LlmjoulesError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from llmjoules.records.cells import Cell
     from llmjoules.runner.settings import Plan, Settings
 
 FINE, NO, WRONG_USE, SOME_FAILED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="llmjoules", description="Measure the energy of language model inference.")
     parser.add_argument("--version", action="version", version=f"llmjoules {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (
+    adders = (
         _add_measure,
         _add_meters,
         _add_doctor,
@@ -75,8 +76,12 @@ def _parser() -> argparse.ArgumentParser:
         _add_demo,
         _add_import,
         _add_export,
+        _add_compare,
+        _add_check,
+        _add_fit,
         _add_schema,
-    ):
+    )
+    for add in adders:
         add(commands)
     return parser
 
@@ -221,6 +226,48 @@ def _add_export(commands: Any) -> None:
     parser.add_argument("--out", metavar="FILE", help="where to write it (default: standard output)")
     parser.add_argument("--model", metavar="NAME", help="only the records of this model")
     parser.add_argument("--strict", action="store_true", help="fail on any bad line instead of skipping it")
+
+
+def _add_compare(commands: Any) -> None:
+    parser = commands.add_parser("compare", help="is B cheaper than A? difference, interval, verdict")
+    parser.set_defaults(command=_compare)
+    for name in ("a", "b"):
+        parser.add_argument(
+            name, metavar=name.upper(), help="results, or some of them: RESULTS#MODEL, RESULTS#dtype=bfloat16,threads=2"
+        )
+    parser.add_argument(
+        "--anyway", action="store_true", help="also set unlike components or sources against each other"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_check(commands: Any) -> None:
+    parser = commands.add_parser("check", help="exit 1 if energy rose significantly over a baseline")
+    parser.set_defaults(command=_check)
+    parser.add_argument("results", metavar="RESULTS", help="results, or some of them: RESULTS#KEY=VALUE,…")
+    parser.add_argument("--baseline", required=True, metavar="FILE", help="the results to hold them against")
+    parser.add_argument(
+        "--max-rise", type=_percent, default=0.03, metavar="N%", help="of J per output token (default 3%%)"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="for programs")
+    form.add_argument("--markdown", action="store_true", help="a table for a pull request")
+
+
+def _add_fit(commands: Any) -> None:
+    parser = commands.add_parser("fit", help="what a prompt token and a new token cost, with intervals")
+    parser.set_defaults(command=_fit)
+    parser.add_argument("results", metavar="RESULTS", help="results, or some of them: RESULTS#KEY=VALUE,…")
+    parser.add_argument("--reduce", action="store_true", help="drop terms that the settings cannot identify")
+    parser.add_argument(
+        "--predict",
+        action="append",
+        type=_two_numbers,
+        default=[],
+        metavar="IN,OUT",
+        help="energy of a request with so many prompt and new tokens; repeatable",
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def _add_schema(commands: Any) -> None:
@@ -440,6 +487,71 @@ def _export(arguments: argparse.Namespace) -> int:
     return FINE
 
 
+def _compare(arguments: argparse.Namespace) -> int:
+    from llmjoules import reports
+    from llmjoules.console import stdout
+    from llmjoules.records.compare import compare
+
+    found, alone = compare(_cells(arguments.a), _cells(arguments.b), anyway=arguments.anyway)
+    if arguments.json:
+        print(reports.as_json({"comparisons": found, "without_partner": alone}))
+        return FINE
+    for number, comparison in enumerate(found):
+        if number:
+            stdout().print()
+        for part in reports.comparison(comparison):
+            stdout().print(part, markup=False)
+    for title in alone:
+        stdout().print(f"Without a partner: {title}", markup=False)
+    return FINE
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from llmjoules import reports
+    from llmjoules.console import stdout
+    from llmjoules.records.compare import check, compare
+
+    comparisons, alone = compare(_cells(arguments.baseline), _cells(arguments.results))
+    checked = check(comparisons, arguments.max_rise)
+    rises = sum(row.outcome == "rise" for row in checked)
+    judged = sum(row.outcome in ("rise", "fine") for row in checked)
+    if arguments.json:
+        print(reports.as_json({"rises": rises, "judged": judged, "checks": checked, "without_partner": alone}))
+    elif arguments.markdown:
+        print(reports.checks_as_markdown(checked))
+    else:
+        stdout().print(reports.checks(checked))
+        for line in reports.check_notes(comparisons, alone):
+            stdout().print(line, markup=False)
+    if not judged:
+        print("Nothing could be judged.", file=sys.stderr)
+        return WRONG_USE
+    return NO if rises else FINE
+
+
+def _fit(arguments: argparse.Namespace) -> int:
+    from llmjoules import reports
+    from llmjoules.console import stdout
+    from llmjoules.records.fit import fits
+
+    found = fits(_cells(arguments.results), reduce=arguments.reduce, predictions=arguments.predict)
+    if arguments.json:
+        print(reports.as_json({"fits": found}))
+    else:
+        for number, row in enumerate(found):
+            if number:
+                stdout().print()
+            for part in reports.fitted(row):
+                stdout().print(part, markup=False)
+    return FINE if all(row.fit is not None and row.fit.accepted for row in found) else NO
+
+
+def _cells(selection: str) -> list[Cell]:
+    from llmjoules.records.cells import Selection
+
+    return Selection.parse(selection).cells(lambda bad: print(f"Skipped {bad}", file=sys.stderr))
+
+
 def _schema(_: argparse.Namespace) -> int:
     import json
 
@@ -454,6 +566,23 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(int(word) for word in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 1,2") from None
+
+
+def _percent(text: str) -> float:
+    try:
+        value = float(text.removesuffix("%")) / 100
+    except ValueError:
+        value = -1.0
+    if not text.endswith("%") or not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage such as 3%")
+    return value
+
+
+def _two_numbers(text: str) -> tuple[int, int]:
+    numbers = _numbers(text)
+    if len(numbers) != 2 or min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not two numbers such as 500,200")
+    return numbers[0], numbers[1]
 
 
 def _options(words: Sequence[str]) -> dict[str, dict[str, Any]]:

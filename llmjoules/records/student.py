@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import exp, lgamma, log
+from math import exp, lgamma, log, log1p, pi
 from statistics import NormalDist
 
 NORMAL = NormalDist()
@@ -20,16 +20,21 @@ def two_sided_p(t: float, degrees: float) -> float:
 
 @lru_cache(maxsize=4096)
 def critical(alpha: float, degrees: float) -> float:
-    """The t that |T| exceeds with probability alpha, 0 < alpha < 1: 0.05 gives the 97.5 % point. By bisection."""
+    """The t that |T| exceeds with probability alpha, 0 < alpha < 1: 0.05 gives the 97.5 % point.
+
+    By Newton's method from the normal point, which lies below: the tail is convex, so every step stays below the root.
+    """
+    t = -NORMAL.inv_cdf(alpha / 2)
     if degrees > NORMAL_FROM:
-        return -NORMAL.inv_cdf(alpha / 2)
-    low, high = 0.0, 1.0
-    while two_sided_p(high, degrees) > alpha:
-        low, high = high, high * 2
-    while high - low > 1e-10 * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if two_sided_p(middle, degrees) > alpha else (low, middle)
-    return (low + high) / 2
+        return t
+    front = lgamma((degrees + 1) / 2) - lgamma(degrees / 2) - log(degrees * pi) / 2
+    for _ in range(200):
+        density = exp(front - (degrees + 1) / 2 * log1p(t * t / degrees))
+        step = (two_sided_p(t, degrees) - alpha) / (2 * density)
+        t += step
+        if step <= 1e-12 * t:
+            break
+    return t
 
 
 def _incomplete_beta(x: float, rest: float, a: float, b: float) -> float:
