@@ -110,13 +110,13 @@ def load_of(record: Record) -> str:
 
 
 def pair(a: Sequence[Cell], b: Sequence[Cell]) -> tuple[list[tuple[Cell, Cell]], list[str]]:
-    """Cells of A with the cell of B that has the same settings, but for those in which the sides as a whole differ.
+    """Cells of A with the cell of B that has the same settings, but for those that have no value on both sides.
 
     Also the titles of cells that have no partner. Raises LlmjoulesError where a cell has several, or none has one.
     """
     if len(a) == len(b) == 1:
         return [(a[0], b[0])], []
-    free = [key for key in SETTINGS if _values(key, a) != _values(key, b)]
+    free = [key for key in SETTINGS if not _values(key, a) & _values(key, b)]
     fixed = [key for key in SETTINGS if key not in free]
     pairs, alone = [], []
     for cell in a:
