@@ -64,33 +64,37 @@ def judge(
     least: int = LEAST,
     most: int = MOST,
     without_figure: int = 0,
+    loads: int | None = None,
 ) -> Judgement:
     """Judge the figures (J per output token) of a cell so far, by load, loads in the order in which they were run.
 
     precision: relative, 0.02 for ±2 %. without_figure: runs that gave none; they count towards `most` only, so that a
-    cell that fails or cannot be measured comes to an end.
+    cell that fails or cannot be measured comes to an end. loads: how many the user allows. Only if that is 1 may runs
+    of one process decide; else one load is never enough, whatever its runs agree on.
     """
-    loads = [list(values) for values in values_by_load.values() if values]
-    runs = sum(map(len, loads))
-    rule = RULE_RUNS if len(loads) == 1 else RULE_LOADS
-    if not loads:
+    by_load = [list(values) for values in values_by_load.values() if values]
+    runs = sum(map(len, by_load))
+    rule = RULE_RUNS if loads == 1 else RULE_LOADS
+    if not by_load:
         stop = without_figure >= most
         reason = f"most: none of {without_figure} runs has a figure" if stop else "least: no run has a figure yet"
         return Judgement(stop=stop, reason=reason, rule=rule, precision=precision, half_width=None, estimate=None)
-    found = estimate(dict(enumerate(loads)))  # type: ignore[arg-type]
-    if len(loads) == 1:
-        found = replace(found, half_width=_half_width_of_runs(loads[0]))
+    found = estimate(dict(enumerate(by_load)))  # type: ignore[arg-type]
+    if len(by_load) == 1:
+        found = replace(found, half_width=_half_width_of_runs(by_load[0]))
     relative = found.half_width / found.mean if found.half_width is not None and found.mean > 0 else None
-    narrow = sum(width <= precision for width in _widths(loads, least))
+    narrow = sum(width <= precision for width in _widths(by_load, least))
     now = relative is not None and relative <= precision and narrow > 0
     over = f"{found.loads} loads" if found.loads > 1 else f"{runs} runs of one process"
     shown = "no interval" if relative is None else f"± {relative * 100:.2g} %"
     if runs < least:
         code, what = "least", f"{runs} of at least {least} runs"
-    elif now and narrow > 1:
+    elif now and narrow > 1 and (len(by_load) > 1 or loads == 1):
         code, what = "precise", f"{shown} over {over}, wanted ± {precision * 100:.2g} %"
     elif runs + without_figure >= most:
         code, what = "most", f"{shown} over {over} after all {most} runs, wanted ± {precision * 100:.2g} %"
+    elif len(by_load) == 1 and loads != 1:
+        code, what = "least", "one load so far: what differs from load to load is not known"
     else:
         code, what = "wide", f"{shown} over {over}, wanted ± {precision * 100:.2g} % twice"
     stop = code in ("precise", "most")

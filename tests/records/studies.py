@@ -31,7 +31,7 @@ def judged(values: np.ndarray, precision: float) -> tuple[Judgement, int]:
         else ({str(j): list(values[j]) for j in range(k)} for k in range(1, len(values) + 1))
     )
     for seen in looks:
-        judgement = judge(seen, precision=precision)
+        judgement = judge(seen, precision=precision, loads=1 if single else None)
         if judgement.stop:
             break
     return judgement, sum(map(len, seen.values()))

@@ -52,11 +52,18 @@ def test_loads_that_happen_to_agree_are_not_believed_beyond_the_scatter_inside_t
 def test_runs_of_one_process_count_for_fewer() -> None:
     # Variance 20/19, lag one −0.95 + 0.05: below 0.3, so 0.3: inflation 13/7, variance 20/(20 − 13/7) instead of 20/19,
     # t(19) 2.0930: 2.0930 * sqrt(20 / (20 - 13/7) * 13/7 / 20) = 0.66962
-    found = judge({"a": [99.0, 101.0] * 10}, precision=0.001)
+    found = judge({"a": [99.0, 101.0] * 10}, precision=0.001, loads=1)
     assert found.half_width == pytest.approx(0.0066962, abs=1e-6)
     assert found.estimate is not None
     assert found.estimate.basis == "runs"
     assert "of one process" in found.reason
+
+
+def test_one_load_is_enough_only_where_there_can_be_no_other() -> None:
+    alike = {"a": [99.9, 100.1] * 6}
+    assert judge(alike, precision=0.02).reason.startswith("least: one load")
+    assert judge(alike, precision=0.02, loads=1).reason.startswith("precise")
+    assert judge({**alike, "b": [99.9, 100.1] * 6}, precision=0.02).reason.startswith("wide")  # a first look at loads
 
 
 def test_repeats_that_drift_count_for_almost_none() -> None:
@@ -103,6 +110,7 @@ def test_autocorrelation_is_that_of_the_definition() -> None:
         (30, 3.0, 0.0, 0.025),
         (15, 0.0, 0.3, 0.025),
         (15, 3.0, 0.3, 0.03),
+        (5, 3.0, 0.3, 0.05),
         (1, 0.0, 0.3, 0.03),
     ],
 )

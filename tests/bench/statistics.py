@@ -1,0 +1,152 @@
+"""Do the statistics hold? Simulated studies with a known truth, more of them than the tests can afford."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import sqrt
+
+import numpy as np
+
+from llmjoules.records.difference import Point, difference
+from llmjoules.records.drift import drift
+from llmjoules.records.fit import TERMS, coefficients, grid
+from llmjoules.records.fit import Point as FitPoint
+from llmjoules.records.sequential import look, paired
+from llmjoules.records.stats import Estimate, estimate
+from tests.records.studies import TRUTH, covers, judged, repeats
+
+STUDIES = 4000
+Row = tuple[str, str, str, str, str]
+
+
+def stopping() -> Iterator[Row]:
+    """Coverage of the interval at which a study stops, and after how many repeats it does."""
+    cases = (
+        ("independent, 3 %", 30, 0.0, 0.0, 0.02),
+        ("as much from load to load", 30, 3.0, 0.0, 0.02),
+        ("2 runs a load, autocorrelation 0.3", 15, 0.0, 0.3, 0.02),
+        ("2 runs a load, both", 15, 3.0, 0.3, 0.03),
+        ("6 runs a load, both", 5, 3.0, 0.3, 0.05),
+        ("one load, autocorrelation 0.3", 1, 0.0, 0.3, 0.02),
+    )
+    for name, loads, between, rho, precision in cases:
+        rng = np.random.default_rng(loads)
+        count, covered, plain, runs = STUDIES // 2, 0, 0, []
+        for _ in range(count):
+            values = repeats(rng, loads, 30 // loads, 3.0, between, rho)
+            judgement, used = judged(values, precision)
+            covered += covers(judgement)
+            plain += _covers(_first_narrow(values, precision))
+            runs.append(used)
+        note = f"stopping at the first narrow one: {100 * plain / count:.1f} %"
+        yield (
+            f"auto, ±{100 * precision:g} %, {name}: coverage",
+            f"{100 * covered / count:.1f} %",
+            "≥ 92 %",
+            at_least(covered / count, 0.92, count),
+            note,
+        )
+        if not between and not rho:
+            yield "… repeats, median", f"{np.median(runs):.0f}", "14", _met(np.median(runs) <= 14), "the study used 25"
+
+
+def _first_narrow(values: np.ndarray, precision: float) -> Estimate:
+    """The plain rule: the interval over loads (or runs of the only one), from five runs on."""
+    single = len(values) == 1
+    for count in range(2, (values.size if single else len(values)) + 1):
+        seen = {"0": values[0, :count].tolist()} if single else {str(k): values[k].tolist() for k in range(count)}
+        found = estimate(seen)
+        if found.runs >= 5 and found.half_width is not None and found.half_width <= precision * found.mean:
+            break
+    return found
+
+
+def _covers(found: Estimate) -> bool:
+    return found.half_width is not None and abs(found.mean - TRUTH) <= found.half_width
+
+
+def intervals() -> Iterator[Row]:
+    """Coverage of 95 % intervals of a fixed number of repeats."""
+    rng = np.random.default_rng(1)
+
+    def mean(loads: int, each: int, spread: float, between: float) -> Callable[[], bool]:
+        def covered() -> bool:
+            values = repeats(rng, loads, each, spread, between)
+            return _covers(estimate({str(k): values[k].tolist() for k in range(loads)}))
+
+        return covered
+
+    yield _coverage("mean, 5 loads of 5", mean(5, 5, 3.0, 3.0))
+    yield _coverage("mean, 25 loads of 1", mean(25, 1, 3.0, 1.0))
+    share = np.mean([mean(1, 25, 0.7, 1.0)() for _ in range(STUDIES)])
+    yield (
+        "… of 1 load with 25 runs, loads 1 % apart",
+        f"{100 * share:.0f} %",
+        "",
+        "",
+        "why repeats get loads of their own",
+    )
+
+    def of_difference() -> bool:
+        sides = [
+            [Point(watts * (1 + rng.normal(0, 0.03)), None) for _ in range(count)]
+            for watts, count in ((40, 5), (30, 8))
+        ]
+        found = difference(*sides)
+        return found.joules.half_width is not None and abs(found.joules.value + 10) <= found.joules.half_width
+
+    yield _coverage("difference, 5 and 8 loads", of_difference)
+    truth = {"fixed": 20.0, "a": 0.1, "b": 3.0, "c": 1e-3, "d": 5e-5}
+    hits = dict.fromkeys(truth, 0)
+    for _ in range(STUDIES):
+        points = [
+            FitPoint(i, o, sum(k * TERMS[t](i, o) for t, k in truth.items()) * (1 + rng.normal(0, 0.02)), f"{i}{o}{n}")
+            for i, o in grid()
+            for n in range(2)
+        ]
+        for term in coefficients(points, tuple(TERMS))[0]:
+            hits[term.name] += abs(term.value - truth[term.name]) <= term.half_width
+    for name, count in hits.items():
+        yield _row(f"coefficient {name}", count / STUDIES)
+
+
+def false_alarms() -> Iterator[Row]:
+    """How often equal things are called different."""
+    rng = np.random.default_rng(2)
+
+    def side(count: int) -> list[Point]:
+        return [Point(40 * (1 + rng.normal(0, 0.03)), None) for _ in range(count)]
+
+    for a, b in ((3, 3), (5, 5), (5, 12)):
+        wrong = np.mean([difference(side(a), side(b)).verdict != "not told apart" for _ in range(STUDIES)])
+        yield f"compare, {a} and {b} loads", f"{100 * wrong:.1f} %", "6 %", _met(wrong <= 0.06), ""
+    looks, stars = 0, 0
+    for _ in range(STUDIES // 4):
+        values = rng.normal(0, 1, 20).tolist()
+        looks += any(look(values[:n], most=20).different for n in range(4, 21))
+        stars += any((paired(values[:n]).p or 1.0) < 0.05 for n in range(4, 21))
+    share, first = looks / (STUDIES // 4), stars / (STUDIES // 4)
+    note = f"stopping at the first star: {100 * first:.0f} %"
+    yield "interleaved, a look after each of 20 blocks", f"{100 * share:.1f} %", "6 %", _met(share <= 0.06), note
+    for flag in ("trend", "autocorrelated"):
+        cells = ({str(k): rng.normal(100, 3, 10).tolist() for k in range(3)} for _ in range(STUDIES))
+        share = np.mean([flag in drift(cell).flags() for cell in cells])
+        yield f"flag {flag}, 3 loads of 10", f"{100 * share:.1f} %", "1.5 %", _met(share <= 0.015), ""
+
+
+def _coverage(name: str, covered: Callable[[], bool]) -> Row:
+    return _row(name, float(np.mean([covered() for _ in range(STUDIES)])))
+
+
+def _row(name: str, share: float) -> Row:
+    error = 2 * sqrt(0.05 * 0.95 / STUDIES)
+    met = _met(0.93 - error <= share <= 0.97 + error)
+    return f"coverage of the {name}", f"{100 * share:.1f} %", "93–97 %", met, f"± {100 * error:.1f} by chance"
+
+
+def at_least(share: float, goal: float, count: int) -> str:
+    return _met(share >= goal - 2 * sqrt(goal * (1 - goal) / count))
+
+
+def _met(holds: bool) -> str:
+    return "met" if holds else "missed"
