@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .venv/constraints.txt
 
 .NOTPARALLEL:
-.PHONY: demo test environment bench format clean
+.PHONY: demo test environment bench study format clean
 
 demo: .venv/.with-all
 	$(BIN)/llmjoules demo
@@ -25,6 +25,12 @@ bench: environment
 	@ls .venv/peers/zeus >/dev/null 2>&1 || $(INSTALL) --no-deps --target .venv/peers zeus==0.16.0 || \
 		echo "Zeus cannot be installed; its rows say so."
 	$(BIN)/python -m tests.bench.bench
+
+# DATA: a clone of github.com/grantwilkins/energy-inference, or some of its files
+study: environment
+	$(BIN)/python -m llmjoules.sitegen.hotcarbon24 recompute $(DATA) > .venv/derived.json
+	mv .venv/derived.json llmjoules/sitegen/hotcarbon24/derived.json
+	$(BIN)/python -m llmjoules.sitegen.hotcarbon24 table > site/results/hotcarbon24-table1.jsonl
 
 format: environment
 	$(BIN)/ruff check --fix

@@ -50,6 +50,7 @@ _BRIEF = {
     "device_not_measured": "not measured",
     "offloaded": "offloaded",
     "weights_read_in_inference": "weights read in inference",
+    "not_as_headed": "not as headed",
     "unexpected_length": "unexpected length",
 }
 _DEVICES = {"cpu": "CPU", "cuda": "GPU", "mps": "GPU"}
@@ -57,6 +58,8 @@ _OF_RUN = {
     "shared:cpu": "Other programs used a considerable part of the CPU's energy during this inference",
     "weights_read_in_inference": "The weights were only mapped while loading and there was no warm-up: this inference "
     "also read the model from disk",
+    "not_as_headed": "Not the energy of one inference, which its heading leads one to expect: see the "
+    "page on the study",
     "unexpected_length": "The answer is longer or shorter than the tokens asked for",
 }
 
