@@ -6,6 +6,7 @@ flags; a page can ask again for sentences and numbers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from msgspec import Struct
@@ -17,6 +18,8 @@ from llmjoules.records.record import Failed, Phase, Published, Record, Total
 SENSOR = 0.10  # a board's own sensor is off by 10 % at worst
 AGREE = 0.01  # figures of one source that shall be the same but for rounding
 SHORTEST_S = 0.5  # below it a counter that is renewed every 100 ms is too coarse to judge power
+LEAST_BYTES = 1.0  # of a weight whose type is not named
+SPARSE = re.compile(r"moe|mixture|mixtral|\d+x\d+b|-a\d+b", re.IGNORECASE)  # a token needs few of their weights
 BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "fp8": 1.0}
 # What a wrong heading is wrong by, and the unit that was meant for the one that stands there.
 SLIPS = {1e3: "a thousand times more", 1e-3: "a thousandth", 1e6: "a million times more", 1e-6: "a millionth"}
@@ -232,10 +235,12 @@ def _tokens(record: Record) -> Iterator[Finding]:
 def _bandwidth(record: Record) -> Iterator[Finding]:
     """Each token of a single row needs every weight once, so memory bandwidth bounds the rate."""
     device, model, rate = _device(record), record.model, stats.tokens_per_s(record)
-    bytes_each = BYTES.get(model.dtype or "")
+    bytes_each = BYTES.get(model.dtype or "", LEAST_BYTES)
     if isinstance(record, Failed) or record.workload.batch_size != 1 or rate is None:
         return
-    if device is None or device.bandwidth_b_per_s is None or not model.parameters or bytes_each is None:
+    if device is None or device.bandwidth_b_per_s is None or not model.parameters:
+        return
+    if SPARSE.search(f"{model.name} {model.architecture}"):
         return
     most = device.bandwidth_b_per_s * (record.system.devices_used or 1) / (model.parameters * bytes_each)
     if rate > most * (1 + SENSOR):

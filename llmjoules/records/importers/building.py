@@ -120,8 +120,9 @@ class Publisher:
         """where: what a reader looks for in the file if not a line. setting: what else tells cells apart."""
         options = self.options
         if totals is None:
-            inference = next((phase for phase in phases if phase.name in ("inference", "job")), None)
-            totals = totals_of(inference, (channel for meter in meters for channel in meter.channels))
+            by_name = {phase.name: phase for phase in phases}
+            over = by_name.get("inference") or by_name.get("job")
+            totals = totals_of(over, (channel for meter in meters for channel in meter.channels))
         place = where or (f"line {line}" if line is not None else "")
         cell = {
             "file": self.file.name,

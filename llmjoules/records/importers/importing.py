@@ -13,7 +13,7 @@ from llmjoules.records.importers.reading import SourceFile
 from llmjoules.records.importers.registry import Importers, nearest, typed_options
 from llmjoules.records.importers.types import Bad, Importer, Item, Note, Options, Units, Unmapped
 from llmjoules.records.physics import findings
-from llmjoules.records.record import Published
+from llmjoules.records.record import Failed, Published, Record, Run
 from llmjoules.records.store import BadLine, ResultsFile, results_files
 
 TOGETHER = 500  # records in one trip to the disk
@@ -116,14 +116,14 @@ def _records(
     units: Units,
     report: Report,
     on_bad: Callable[[BadLine], None],
-) -> Iterator[Published]:
+) -> Iterator[Record]:
     file = SourceFile(path)
     if not importer.matches(file):
         raise _other_format(importers, importer, file)
     report.files += 1
     for item in importer.read(file, options, units):
         match item:
-            case Published():
+            case Run() | Failed() | Published():
                 _doubt(item, report)
                 yield item
             case Bad():
@@ -138,10 +138,10 @@ def _records(
         report.notes.append(f"{file.name}: its last line has no end: its writer was stopped")
 
 
-def _doubt(record: Published, report: Report) -> None:
+def _doubt(record: Record, report: Report) -> None:
     if not record.flags:
         return
-    origin = record.origin
+    origin = record.origin if isinstance(record, Published) else None
     for finding in findings(record):
         found = report.doubts.get(finding.flag)
         if found is not None:
@@ -204,7 +204,7 @@ def stored_ids(out: Path) -> set[bytes]:
     return ids
 
 
-def _new(records: Iterable[Published], known: set[bytes], report: Report) -> Iterator[Published]:
+def _new(records: Iterable[Record], known: set[bytes], report: Report) -> Iterator[Record]:
     for record in records:
         key = record.id.encode()
         if key in known:
@@ -214,8 +214,8 @@ def _new(records: Iterable[Published], known: set[bytes], report: Report) -> Ite
             yield record
 
 
-def _batches(records: Iterable[Published]) -> Iterator[list[Published]]:
-    batch: list[Published] = []
+def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    batch: list[Record] = []
     try:
         for record in records:
             batch.append(record)

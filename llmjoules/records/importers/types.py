@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 import msgspec
 
-from llmjoules.records.record import Correction, Published
+from llmjoules.records.record import Correction, Failed, Published, Run
 
 if TYPE_CHECKING:
     from llmjoules.records.importers.reading import SourceFile
@@ -36,7 +36,7 @@ class Unmapped(NamedTuple):
     times: int = 1
 
 
-Item: TypeAlias = Published | Bad | Note | Unmapped
+Item: TypeAlias = Run | Failed | Published | Bad | Note | Unmapped
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
