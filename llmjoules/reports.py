@@ -52,7 +52,7 @@ def percent(found: Difference, *, positive: bool = False) -> str:
     """`12.3 ± 1.9 %`; with both ends where they lie unlike far from it, as happens for large differences."""
     sign = -1 if positive and found.percent < 0 else 1
     if found.percent_low is None or found.percent_high is None:
-        return f"{text.number(sign * found.percent)} %"
+        return f"{text.number(sign * found.percent)} %, with no interval in percent, as A's own reaches to zero"
     below, above = found.percent - found.percent_low, found.percent_high - found.percent
     if max(below, above) > 1.15 * min(below, above):
         low, high = sorted((sign * found.percent_low, sign * found.percent_high))

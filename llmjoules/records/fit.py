@@ -4,8 +4,8 @@ n_in and n_out are prompt and new tokens of a row, E the joules of one batch. c 
 each token before it (the sum over decoding of its context), d what attention within the prompt costs.
 
 Noise grows with the energy, so points weigh 1/E² (E as fitted, iterated). A point is the mean of a load. The fit is
-accepted on its error for settings that it has not seen, not on R²: a form without n_out² reaches an R² of 0.9998 with a
-fixed cost of −55 J where 20 J is true.
+accepted on its error for settings that it has not seen, not on R²: without the squares, one of 0.999 goes with a fixed
+cost of −28 J where 20 J is true (tests/records/test_fit.py).
 """
 
 from __future__ import annotations

@@ -112,6 +112,18 @@ def test_a_form_that_does_not_hold_is_not_accepted() -> None:
     assert any("left out" in note for note in found.notes)
 
 
+def test_a_high_r_squared_is_no_sign_of_a_form_that_holds() -> None:
+    """Why fits are judged by settings left out: without the squares, and unweighted, R² is above 0.999."""
+    settings = [(i, o) for i in (16, 256, 1024) for o in (8, 64, 256, 1024)]
+    x = np.array([[1, i, o, i * o] for i, o in settings], float)
+    y = np.array([joules(i, o) for i, o in settings])
+    found, *_ = np.linalg.lstsq(x, y, rcond=None)
+    left = y - x @ found
+    assert 1 - left @ left / ((y - y.mean()) @ (y - y.mean())) > 0.999
+    assert found[0] == pytest.approx(-28, abs=1)  # where 20 is true
+    assert max(abs(left / y)) > 0.5
+
+
 def test_a_fixed_cost_that_cannot_be_is_told() -> None:
     below = [Point(i, o, joules(i, o) - 40 + 0.1 * k, f"{i}{o}{k}") for i, o in grid() if o > 8 for k in range(2)]
     more = [Point(i, 128, joules(i, 128) - 40 + 0.1 * k, f"{i}{k}") for i in (16, 256, 1024) for k in range(2)]
