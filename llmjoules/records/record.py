@@ -80,6 +80,11 @@ class Energy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None = None
     largest_gap_s: NonNegative | None = None
 
+    def _repr_html_(self) -> str:
+        from llmjoules.records.notebook import energies_html
+
+        return energies_html("Energy", (self,))
+
 
 class Part(Struct, frozen=True, kw_only=True):
     """A stretch inside a phase: `prefill` ends when the first output token is known, `decode` with the last one."""
@@ -230,6 +235,11 @@ class _Base(Struct, kw_only=True, tag_field="kind"):
     meters: tuple[MeterInfo, ...] = ()
     totals: dict[str, Total] = {}
     flags: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        from llmjoules.records.notebook import record_html
+
+        return record_html(self)  # type: ignore[arg-type]
 
 
 class _Executed(_Base, kw_only=True):
