@@ -279,7 +279,10 @@ def telling(rows: Sequence[Row]) -> list[str]:
     Meters, and after them hashes, only where nothing else tells two rows apart.
     """
     names = sorted({name for row in rows for name in row.settings} - {"meters", "text", "cell"})
-    varying = [name for name in names if len({row.settings.get(name) for row in rows if not row.published}) > 1]
+    own, published = ([row for row in rows if row.published is kind] for kind in (False, True))
+    varying = [
+        name for name in names if any(len({row.settings.get(name) for row in kind}) > 1 for kind in (own, published))
+    ]
     placed = {(row.model, row.system, row.units, row.settings.get("strategy")) for row in rows}
     if "strategy" in varying and len({place[:3] for place in placed}) == len(placed):
         varying.remove("strategy")  # the number of devices already says it

@@ -188,7 +188,7 @@ def rows_figure(rows: Sequence[Row], name: str) -> Figure:
 
 def phases_figure(rows: Sequence[Row]) -> Figure | None:
     """Mean joules of each phase, stacked, one bar per setting. None where no phase has joules."""
-    chosen = [row for row in rows if not row.published]
+    chosen = [row for row in rows if not row.published or phase_means(row)]
     means = [phase_means(row) for row in chosen]
     names = [name for name in PHASES if any(name in mean for mean in means)]
     if not names:

@@ -272,7 +272,7 @@ def curves(rows: Iterable[Row], by_threads: bool) -> list[Curve]:
     """The curves that scaling can draw. Rows whose other settings differ stand on curves of their own."""
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
-        if row.by_threads == by_threads and row.units is not None and not row.published:
+        if row.by_threads == by_threads and row.units is not None:
             settings = {
                 name: value for name, value in row.settings.items() if name not in ("meters", "cell", "strategy")
             }
@@ -291,6 +291,7 @@ def curves(rows: Iterable[Row], by_threads: bool) -> list[Curve]:
         same_model = [row for row in firsts if row.model == group[0].model and row.system == group[0].system]
         if len(same_model) > 1:
             words += [group[0].settings[name] for name in names if name in group[0].settings and name != "cell"]
+        words += ["published"] if group[0].published else []
         result.append(Curve(" · ".join(words), tuple(sorted(group, key=lambda row: (row.units or 0, row.key)))))
     return result
 
