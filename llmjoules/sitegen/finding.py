@@ -230,13 +230,15 @@ def label(source: str) -> str:
 
 def group_title(name: str, rows: Sequence[Row]) -> str:
     """Of a model's or a system's page: the range of its primary component, in the scope most rows have."""
-    own = [row for row in primary_rows(rows) if row.j_per_token is not None and not row.published]
+    known = [row for row in primary_rows(rows) if row.j_per_token is not None]
+    own = [row for row in known if not row.published] or known
     if not own:
         return f"{short(name)}: no energy per token"
     scopes = sorted({(row.source, row.component) for row in own})
     most = max(scopes, key=lambda scope: sum((row.source, row.component) == scope for row in own))
     chosen = [row for row in own if (row.source, row.component) == most]
-    return f"{short(name)}: {per_token(chosen)} of {text.component_name(most[1])} energy{label(most[0])}"
+    published = " (published)" if chosen[0].published else ""
+    return f"{short(name)}: {per_token(chosen)} of {text.component_name(most[1])} energy{label(most[0])}{published}"
 
 
 def run_title(record: Record) -> str:

@@ -52,6 +52,25 @@ _BRIEF = {
     "weights_read_in_inference": "weights read in inference",
     "not_as_headed": "not as headed",
     "unexpected_length": "unexpected length",
+    "power_above_limit": "power above what it may draw",
+    "power_below_idle": "power below idle",
+    "phases_not_total": "phases are not the total",
+    "parts_above_phase": "parts exceed their phase",
+    "per_token_not_joules": "J/token does not fit joules",
+    "power_not_per_token": "J/token does not fit power",
+    "rate_not_time": "rate does not fit times",
+    "rate_above_bandwidth": "rate above memory bandwidth",
+    "tokens_above_limit": "more tokens than asked for",
+    "tokens_assumed": "number of tokens assumed",
+    "tokens_unknown": "number of tokens unknown",
+    "lower_bound": "lower bound",
+    "duration_unknown": "duration unknown",
+    "includes_sleep": "time includes 2 s of sleep",
+    "stretched_interval": "stretched samples",
+    "share_incomplete": "share incomplete",
+    "share_above_1": "share above 1",
+    "sum_column_doubtful": "the source's own sum disagrees",
+    "energy_fell": "running total fell",
 }
 _DEVICES = {"cpu": "CPU", "cuda": "GPU", "mps": "GPU"}
 _OF_RUN = {
@@ -61,6 +80,28 @@ _OF_RUN = {
     "not_as_headed": "Not the energy of one inference, which its heading leads one to expect: see the "
     "page on the study",
     "unexpected_length": "The answer is longer or shorter than the tokens asked for",
+    "power_above_limit": "The energy over the time is more power than such devices may draw: a unit, a time or the "
+    "number of devices is wrong",
+    "power_below_idle": "The energy over the time is less power than such devices draw when idle: a unit, a time or "
+    "the number of devices is wrong, or the energy is of something else",
+    "phases_not_total": "The joules of the phase and of the total differ",
+    "parts_above_phase": "The parts of the phase have more joules than the whole",
+    "per_token_not_joules": "Joules per token times tokens are not the joules that are stated",
+    "power_not_per_token": "Joules per token times tokens per second are not the power that is stated",
+    "rate_not_time": "Tokens over seconds are not the rate that is stated",
+    "rate_above_bandwidth": "At this rate the weights would be read faster than the memory can give them: there were "
+    "fewer tokens, or more rows",
+    "tokens_above_limit": "There are more output tokens than were asked for",
+    "tokens_assumed": "The source has no number of output tokens: its cap was taken, so joules per token are a lower bound",
+    "tokens_unknown": "The source's number of output tokens cannot be trusted, so there are no joules per token",
+    "lower_bound": "The source's figure is a lower bound: see docs/import.md on its format",
+    "duration_unknown": "The source does not say how long it took, so there is no power",
+    "includes_sleep": "The time includes 2 s of sleep before the work, so the power comes out low",
+    "stretched_interval": "Some samples are far longer than asked for, with a power that cannot be",
+    "share_incomplete": "Some samples have no share of the process and are left out of it",
+    "share_above_1": "In some samples the process's share of all tasks is above 1, which cannot be",
+    "sum_column_doubtful": "The source's own sum over devices disagrees with the single ones, which were used",
+    "energy_fell": "The source's running total once went down",
 }
 
 
