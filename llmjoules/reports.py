@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ def comparison(found: Comparison) -> Iterator[str | Table]:
         yield _interval(rows_of_scope[0])
         yield gain(found.gains[scope])
     yield _thermal(found)
+    yield from (f"Flag of {flag}" for flag in found.flags)
     yield from (f"Not compared: {why}" for why in found.refused)
 
 
@@ -117,8 +119,14 @@ def checks(found: Iterable[Checked]) -> Table:
 
 def checks_as_markdown(found: Iterable[Checked]) -> str:
     """A table for a pull request."""
-    rows = [_CHECK_HEADER, ["---"] * len(_CHECK_HEADER), *map(_check_row, found)]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+    rows = [[_markdown(cell) for cell in row] for row in (_CHECK_HEADER, *map(_check_row, found))]
+    rows.insert(1, ["---"] * len(_CHECK_HEADER))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _markdown(cell: str) -> str:
+    """Names as they are: no markup, and no end of the column."""
+    return re.sub(r"([\\`*_\[\]<>|!#])", r"\\\1", cell)
 
 
 def check_notes(comparisons: Sequence[Comparison], alone: Iterable[str]) -> Iterator[str]:
@@ -130,6 +138,11 @@ def check_notes(comparisons: Sequence[Comparison], alone: Iterable[str]) -> Iter
         yield f"Not the same as in the baseline: {', '.join(shown)}."
     yield from dict.fromkeys(gain(found) for c in comparisons for found in c.gains.values())
     yield from dict.fromkeys(map(_thermal, comparisons))
+    yield from (
+        f"Flag of {flag.replace('A:', 'the baseline:').replace('B:', 'the results:')}"
+        for c in comparisons
+        for flag in c.flags
+    )
     yield from (f"Not compared: {why}" for c in comparisons for why in c.refused)
     yield from (f"Without a partner: {title}" for title in alone)
 

@@ -77,6 +77,11 @@ def test_check_fails_only_on_a_rise(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert json.loads(capsys.readouterr().out)["rises"] == 1
     assert main(["check", more, "--baseline", base, "--markdown"]) == 1
     assert capsys.readouterr().out.splitlines()[1].startswith("| --- |")
+    named = [write(tmp_path / f"named{k}.jsonl", watts, 2.0, model="<b>|`x`") for k, watts in enumerate((40.0, 44.0))]
+    assert main(["check", named[1], "--baseline", named[0], "--markdown"]) == 1
+    assert capsys.readouterr().out.splitlines()[2].startswith(r"| \<b\>\|\`x\` |")
+    assert main(["check", named[1], "--baseline", base]) == 2
+    assert "differ in model" in capsys.readouterr().err
     single = write(tmp_path / "single.jsonl", 60.0, 2.0, loads=1)
     assert main(["check", single, "--baseline", base]) == 2
     assert "Nothing could be judged" in capsys.readouterr().err

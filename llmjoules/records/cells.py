@@ -101,7 +101,12 @@ def cells_of(runs: Iterable[Repeat]) -> list[Cell]:
 
 
 def settings_of(run: Repeat) -> dict[str, str | None]:
-    return {key: None if (value := get(run)) is None else str(value) for key, get in SETTINGS.items()}
+    return {key: None if (value := get(run)) is None else plain(str(value)) for key, get in SETTINGS.items()}
+
+
+def plain(text: str) -> str:
+    """Records come from anywhere, and this ends up in a terminal."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text[:300])
 
 
 def load_of(record: Record) -> str:
@@ -109,14 +114,18 @@ def load_of(record: Record) -> str:
     return record.load.id if record.load is not None else record.id
 
 
-def pair(a: Sequence[Cell], b: Sequence[Cell]) -> tuple[list[tuple[Cell, Cell]], list[str]]:
+def pair(
+    a: Sequence[Cell], b: Sequence[Cell], *, same_settings: bool = False
+) -> tuple[list[tuple[Cell, Cell]], list[str]]:
     """Cells of A with the cell of B that has the same settings, but for those that have no value on both sides.
 
-    Also the titles of cells that have no partner. Raises LlmjoulesError where a cell has several, or none has one.
+    same_settings: only with one whose settings are all the same. Without it, a single cell of A is compared with a
+    single one of B whatever they are. Also the titles of cells that have no partner.
+    Raises LlmjoulesError where a cell has several, or none has one.
     """
-    if len(a) == len(b) == 1:
+    if len(a) == len(b) == 1 and not same_settings:
         return [(a[0], b[0])], []
-    free = [key for key in SETTINGS if not _values(key, a) & _values(key, b)]
+    free = [key for key in SETTINGS if not same_settings and not _values(key, a) & _values(key, b)]
     fixed = [key for key in SETTINGS if key not in free]
     pairs, alone = [], []
     for cell in a:
@@ -128,6 +137,13 @@ def pair(a: Sequence[Cell], b: Sequence[Cell]) -> tuple[list[tuple[Cell, Cell]],
         alone += [] if partners else [f"A: {cell.title(telling(a))}"]
     matched = {id(other) for _, other in pairs}
     alone += [f"B: {other.title(telling(b))}" for other in b if id(other) not in matched]
+    if not pairs and same_settings:
+        differing = [key for key in SETTINGS if _values(key, a) != _values(key, b)]
+        raise LlmjoulesError(
+            "No cell of the results has the settings of one in the baseline.",
+            f"They differ in {', '.join(differing) or 'how settings are combined'}.",
+            "Measure with the settings of the baseline, or compare unlike cells with llmjoules compare.",
+        )
     if not pairs:
         raise LlmjoulesError(
             "No cell of A has a partner in B.",
@@ -143,7 +159,7 @@ def telling(cells: Sequence[Cell]) -> list[str]:
 
 
 def _ambiguous(a: Sequence[Cell], b: Sequence[Cell]) -> LlmjoulesError:
-    choices = _choices(a if len(a) > 1 else b) or [f"cell={cell.name}" for cell in (a if len(a) > 1 else b)]
+    choices = _choices(a if len(a) > 1 else b) or [plain(f"cell={cell.name}") for cell in (a if len(a) > 1 else b)]
     return LlmjoulesError(
         f"{len(a)} cells of A fit {len(b)} of B.",
         "What they differ in is not the same on both sides, so it is not clear which to compare.",
@@ -172,8 +188,9 @@ def _matches(key: str, value: str, run: Repeat) -> bool:
 
 
 def _nearest(word: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"The nearest is {close[0]}." if close else f"There are: {', '.join(sorted(set(known))) or 'none'}."
+    names = sorted({plain(name) for name in known})
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    return f"The nearest is {close[0]}." if close else f"There are: {', '.join(names[:20]) or 'none'}."
 
 
 def differences(a: Cell, b: Cell) -> dict[str, tuple[str, str]]:
@@ -190,7 +207,7 @@ def differences(a: Cell, b: Cell) -> dict[str, tuple[str, str]]:
 
 
 def _shown(value: str | None) -> str:
-    return "not said" if value is None else value
+    return "not said" if value is None else plain(value)
 
 
 def _software(runs: Iterable[Repeat]) -> dict[str, str]:
@@ -198,7 +215,7 @@ def _software(runs: Iterable[Repeat]) -> dict[str, str]:
     for run in runs:
         software: Mapping[str, str | None] = getattr(run, "software", {})
         for name, version in software.items():
-            versions.setdefault(name, set()).add(str(version))
+            versions.setdefault(plain(name), set()).add(str(version))
     return {name: ", ".join(sorted(found)) for name, found in versions.items()}
 
 
@@ -207,5 +224,5 @@ def _meters(runs: Iterable[Repeat]) -> dict[str, str]:
     for run in runs:
         for meter in run.meters:
             for key, value in meter.options.items():
-                options.setdefault(f"{meter.name}.{key}", set()).add(str(value))
+                options.setdefault(plain(f"{meter.name}.{key}"), set()).add(str(value))
     return {key: ", ".join(sorted(found)) for key, found in options.items()}

@@ -8,8 +8,9 @@ from statistics import fmean
 from msgspec import Struct
 
 from llmjoules.records import stats
-from llmjoules.records.cells import Cell, Repeat, differences, load_of, pair, telling
+from llmjoules.records.cells import Cell, Repeat, differences, load_of, pair, plain, telling
 from llmjoules.records.difference import ALPHA, Difference, Point, difference
+from llmjoules.records.drift import drift
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.record import Channel, Record
 
@@ -25,7 +26,9 @@ class Scope(Struct, frozen=True):
     extent: str
 
     def __str__(self) -> str:
-        return f"{self.component} ({', '.join((self.source, *([self.extent] if self.extent != 'device' else [])))})"
+        return (
+            f"{plain(self.component)} ({', '.join((self.source, *([self.extent] if self.extent != 'device' else [])))})"
+        )
 
 
 class Gain(Struct, frozen=True):
@@ -68,7 +71,10 @@ class Thermal(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """Two cells. differing: what is not the same, by name. refused: components that were not compared, and why."""
+    """Two cells. differing: what is not the same, by name. refused: components that were not compared, and why.
+
+    flags: what to know before trusting a figure: the flags of the runs, and drift of the repeats.
+    """
 
     a: str
     b: str
@@ -76,10 +82,13 @@ class Comparison(Struct, frozen=True, kw_only=True):
     compared: tuple[Compared, ...]
     gains: dict[str, Gain]
     thermal: tuple[Thermal, ...]
+    flags: tuple[str, ...]
     refused: tuple[str, ...]
 
 
-def compare(a: Sequence[Cell], b: Sequence[Cell], *, anyway: bool = False) -> tuple[list[Comparison], list[str]]:
+def compare(
+    a: Sequence[Cell], b: Sequence[Cell], *, anyway: bool = False, same_settings: bool = False
+) -> tuple[list[Comparison], list[str]]:
     """Compare cells pair by pair (see `cells.pair`); also the titles of cells without a partner.
 
     anyway: also set different components or sources against each other.
@@ -92,7 +101,7 @@ def compare(a: Sequence[Cell], b: Sequence[Cell], *, anyway: bool = False) -> tu
             f"{len(shared)} records are on both sides, so the sides are not independent.",
             "Choose cells: RESULTS#KEY=VALUE,…, for example results#dtype=bfloat16",
         )
-    pairs, alone = pair(a, b)
+    pairs, alone = pair(a, b, same_settings=same_settings)
     keys = telling([cell for both in pairs for cell in both])
     made = [_comparison(one, other, keys, anyway) for one, other in pairs]
     if not any(comparison.compared for comparison in made):
@@ -123,8 +132,22 @@ def _comparison(a: Cell, b: Cell, keys: Sequence[str], anyway: bool) -> Comparis
         compared=tuple(compared),
         gains=gains,
         thermal=tuple(_thermal(a, b)),
+        flags=tuple(f"{side}: {flag}" for side, cell in (("A", a), ("B", b)) for flag in _flags(cell)),
         refused=tuple(refused),
     )
+
+
+def _flags(cell: Cell) -> Iterator[str]:
+    runs = len(cell.runs)
+    for flag in sorted({flag for run in cell.runs for flag in run.flags}):
+        yield f"{plain(flag)} in {sum(flag in run.flags for run in cell.runs)} of {runs} runs"
+    for component in _scopes(cell):
+        by_load: dict[str, list[float]] = {}
+        for run in cell.runs:
+            value = stats.joules_per_token(run, component)
+            if value is not None:
+                by_load.setdefault(load_of(run), []).append(value)
+        yield from drift(by_load).flags(plain(component))
 
 
 def _scopes(cell: Cell) -> dict[str, Scope]:

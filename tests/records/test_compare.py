@@ -154,6 +154,25 @@ def test_the_basis_of_the_interval_is_told() -> None:
     assert (alone.basis, alone.verdict) == ("one run", "unknown")
 
 
+def test_flags_of_runs_and_drift_of_repeats_are_told() -> None:
+    drifting = [
+        replace(run, totals={"cpu": replace(run.totals["cpu"], joules=80.0 + 2 * k + 0.1 * (k % 2))})
+        for k, run in enumerate(runs(loads=8, day=2))
+    ]
+    flagged = [replace(run, flags=("shared:cpu",)) if run.load.id.endswith("1") else run for run in runs()]
+    found = one(flagged, drifting)
+    assert found.flags == ("A: shared:cpu in 1 of 4 runs", "B: trend:cpu", "B: autocorrelated:cpu")
+
+
+def test_names_from_records_cannot_steer_the_terminal() -> None:
+    hostile = runs(model="\x1b[2Jgone", software={"torch": "\x1b]0;x\x07"}, day=2)
+    found = one(runs(), hostile)
+    assert "\x1b" not in str(found.differing) + found.b
+    with pytest.raises(LlmjoulesError) as refused:
+        pair(cells(hostile, runs(day=3)), cells(runs(threads=4, day=4), runs(threads=8, day=5)))
+    assert "\x1b" not in str(refused.value)
+
+
 def check_of(a: list[Run], b: list[Run], max_rise: float = 0.03) -> list[tuple[str, str]]:
     return [(row.outcome, row.reason) for row in check(compare(cells(a), cells(b))[0], max_rise)]
 
