@@ -24,8 +24,8 @@ PATH = re.compile(r"[a-z0-9][a-z0-9-]{0,60}\.html")
 class ExtraPage(NamedTuple):
     """A page of its own. path: a file name such as `study.html`; name: in the navigation; title: a sentence.
 
-    body: HTML, put between the site's header and footer as it is, so what comes from records must be escaped
-    (`fragment` does). The site's content security policy holds for it: no script or style of its own.
+    body: HTML, put below the title as it is, so what comes from records must be escaped (`fragment` does). The site's
+    content security policy holds for it: no script or style of its own.
     """
 
     path: str

@@ -89,7 +89,6 @@ def page(ours: Iterable[Record] = ()) -> ExtraPage:
     body = fragment(
         "llmjoules",
         "study.html",
-        title=_title(files),
         counts=_counts(rows, files),
         tokens=tokens(),
         boards=[_line(row, files.get(row.file)) for row in rows if row.gpus],
@@ -241,7 +240,7 @@ def _ladder(files: Mapping[str, Derived], figures: Figures) -> Iterator[Ladder]:
 def _bars(files: Mapping[str, Derived], figures: Figures) -> Iterator[Bar]:
     assert figures.idle is not None
     found = _llama(files)
-    scale = 420 / max(row.inference_j for _, row in found)
+    scale = 270 / max(row.inference_j for _, row in found)
     prints = {row.file: row.joules for row in printed()}
     for place, (gpus, row) in enumerate(found):
         others_j = (gpus - 1) * figures.idle.lowest_w * row.inference_s
