@@ -92,7 +92,8 @@ _OF_RUN = {
     "rate_above_bandwidth": "At this rate the weights would be read faster than the memory can give them: there were "
     "fewer tokens, or more rows",
     "tokens_above_limit": "There are more output tokens than were asked for",
-    "tokens_assumed": "The source has no number of output tokens: its cap was taken, so joules per token are a lower bound",
+    "tokens_assumed": "The source has no number of output tokens: its cap was taken, so joules per token are a lower "
+    "bound",
     "tokens_unknown": "The source's number of output tokens cannot be trusted, so there are no joules per token",
     "lower_bound": "The source's figure is a lower bound: see docs/import.md on its format",
     "duration_unknown": "The source does not say how long it took, so there is no power",
