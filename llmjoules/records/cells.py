@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from llmjoules.records.errors import LlmjoulesError
-from llmjoules.records.record import Published, Record, Run
+from llmjoules.records.record import Failed, Published, Record, Run
 from llmjoules.records.store import BadLine, read_results
 
 Repeat: TypeAlias = Run | Published
@@ -78,7 +78,11 @@ class Selection(Struct, frozen=True):
 
     def cells(self, on_bad: Callable[[BadLine], None]) -> list[Cell]:
         """Its cells, at least one. Raises LlmjoulesError where none is left, naming what there is to choose from."""
-        every = [stored.record for stored in read_results([self.path], on_bad)]
+        every = []
+        for stored in read_results([self.path], on_bad):
+            if isinstance(stored.record, Run | Failed):
+                stored.record.trace = UNSET  # most of a record's size, and nothing here looks at it
+            every.append(stored.record)
         runs = [record for record in every if isinstance(record, Run | Published)]
         if not runs:
             why = "Every run in it failed." if every else "It holds no record that can be read."
