@@ -184,6 +184,9 @@ def _add_build_site(commands: Any) -> None:
     parser.add_argument("--title", help="of the site")
     parser.add_argument("--strict", action="store_true", help="fail on any bad line instead of skipping it")
     parser.add_argument("--plotly-js", metavar="FILE", help="a Plotly bundle to use instead of the installed package's")
+    parser.add_argument(
+        "--max-run-pages", type=int, default=5000, metavar="N", help="runs with a page of their own (default 5000)"
+    )
 
 
 def _add_demo(commands: Any) -> None:
@@ -406,6 +409,7 @@ def _build_site(arguments: argparse.Namespace) -> int:
             title=arguments.title,
             strict=arguments.strict,
             plotly_js=arguments.plotly_js,
+            max_run_pages=arguments.max_run_pages,
             on_bad=lambda bad: print(f"Skipped {bad}", file=sys.stderr),
             progress=progress,
         )
@@ -511,7 +515,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from llmjoules.console import stdout
     from llmjoules.records.compare import check, compare
 
-    comparisons, alone = compare(_cells(arguments.baseline), _cells(arguments.results))
+    comparisons, alone = compare(_cells(arguments.baseline), _cells(arguments.results), same_settings=True)
     checked = check(comparisons, arguments.max_rise)
     rises = sum(row.outcome == "rise" for row in checked)
     judged = sum(row.outcome in ("rise", "fine") for row in checked)

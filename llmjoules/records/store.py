@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
@@ -146,30 +146,53 @@ def _read_file(file: Path, on_bad: Callable[[BadLine], None]) -> Iterator[Stored
     try:
         stream = file.open("rb")
     except OSError as error:
-        on_bad(BadLine(file, 0, f"cannot be opened: {error.strerror}"))
+        on_bad(BadLine(file, 0, cannot_open(error)))
         return
     with stream:
-        number = 0
-        while True:
-            try:
-                line = stream.readline(MAX_LINE_BYTES)
-            except OSError as error:
-                on_bad(BadLine(file, number + 1, f"cannot be read: {error.strerror}"))
-                return
-            if not line:
-                return
-            number += 1
-            if len(line) >= MAX_LINE_BYTES and not line.endswith(b"\n"):
-                size = len(line) + _skip_rest_of_line(stream)
-                why = f"{size / 1e6:.1f} MB long; a record has at most {MAX_LINE_BYTES / 1e6:.0f} MB"
-                on_bad(BadLine(file, number, why))
-            elif line.strip():
-                record = _record_or_reason(line)
-                if isinstance(record, str):
-                    cut = "" if line.endswith((b"\n", b"}")) else "cut off before its end (the writer was stopped); "
-                    on_bad(BadLine(file, number, cut + _plain(record)))
-                else:
-                    yield Stored(record, file, number)
+        for line in read_lines(stream):
+            if isinstance(line.found, str):
+                on_bad(BadLine(file, line.number, line.found))
+            else:
+                yield Stored(line.found, file, line.number)
+
+
+class Line(NamedTuple):
+    """A line that is not blank, and where it stands. found: its record, or why it is none, in one sentence."""
+
+    number: int
+    offset: int
+    length: int
+    found: Record | str
+
+
+def read_lines(stream: BinaryIO, number: int = 0, end: int | None = None) -> Iterator[Line]:
+    """The lines of a file from where the stream stands up to the byte `end`. number: of the line before the first."""
+    offset = stream.tell()
+    while end is None or offset < end:
+        number += 1
+        try:
+            line = stream.readline(MAX_LINE_BYTES)
+        except OSError as error:
+            yield Line(number, offset, 0, f"cannot be read: {error.strerror}")
+            return
+        if not line:
+            return
+        length = len(line)
+        if length >= MAX_LINE_BYTES and not line.endswith(b"\n"):
+            length += _skip_rest_of_line(stream)
+            why = f"{length / 1e6:.1f} MB long; a record has at most {MAX_LINE_BYTES / 1e6:.0f} MB"
+            yield Line(number, offset, length, why)
+        elif line.strip():
+            record = _record_or_reason(line)
+            if isinstance(record, str):
+                cut = "" if line.endswith((b"\n", b"}")) else "cut off before its end (the writer was stopped); "
+                record = cut + _plain(record)
+            yield Line(number, offset, length, record)
+        offset += length
+
+
+def cannot_open(error: OSError) -> str:
+    return f"cannot be opened: {error.strerror}"
 
 
 def _record_or_reason(line: bytes) -> Record | str:

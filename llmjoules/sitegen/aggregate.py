@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
 from llmjoules.records import stats
 from llmjoules.records.ids import short_hash
-from llmjoules.records.record import Channel, Failed, Published, Record, Run, Total
+from llmjoules.records.record import Channel, Published, Record, Run
 from llmjoules.records.stats import Estimate
-from llmjoules.sitegen.load import Entry
+
+if TYPE_CHECKING:
+    from llmjoules.sitegen.index import ByLoad, Group, Index, Part
 
 PRIMARY = ("gpu", "chip", "cpu", "host", "wall", "dram", "ane")
 SOURCES = ("measured", "modelled", "simulated")  # those that claim most come first
@@ -32,6 +34,32 @@ class Instrument(NamedTuple):
     pci: str | None
 
 
+class Scope(Struct, frozen=True):
+    """How the joules of one component came about in one record. instruments: None where it has no joules."""
+
+    source: str
+    kinds: tuple[str, ...]
+    extents: tuple[str, ...]
+    gains: tuple[float | None, ...]
+    guessed: bool
+    instruments: tuple[Instrument, ...] | None
+    within_system: bool
+
+
+class Setting(Struct, frozen=True):
+    """What the runs of a row share. words: what may differ between rows of one model and system."""
+
+    model: str
+    system: str
+    class_: str
+    device: str
+    devices: int | None
+    threads: int | None
+    weights: str | None
+    published: bool
+    words: dict[str, str]
+
+
 class Row(Struct, frozen=True, kw_only=True):
     """One model on one system in one setting, for one component.
 
@@ -39,6 +67,7 @@ class Row(Struct, frozen=True, kw_only=True):
     gain: systematic error of the channels as a fraction, on top of every interval; None where one of them is unknown.
     instruments: the sets of them that measured its runs; within_system: their maker's model says nothing elsewhere.
     with_energy: runs that have joules. guessed: the TDP behind a model was a guess.
+    phase_j: mean joules of each phase or part.
     """
 
     key: str
@@ -50,7 +79,7 @@ class Row(Struct, frozen=True, kw_only=True):
     scope: str
     gain: float | None
     guessed: bool
-    instruments: frozenset[frozenset[Instrument]]
+    instruments: tuple[tuple[Instrument, ...], ...]
     within_system: bool
     device: str
     devices: int | None
@@ -58,7 +87,6 @@ class Row(Struct, frozen=True, kw_only=True):
     settings: dict[str, str]
     weights: str | None
     published: bool
-    entries: tuple[Entry, ...]
     failed: int
     runs: int
     loads: int
@@ -67,6 +95,7 @@ class Row(Struct, frozen=True, kw_only=True):
     j_per_token: Estimate | None
     joules: Estimate | None
     power_w: Estimate | None
+    phase_j: dict[str, float]
     reason: str | None
 
     @property
@@ -83,18 +112,18 @@ class Row(Struct, frozen=True, kw_only=True):
         return self.source == "measured" and not self.published and self.j_per_token is not None
 
 
-def rows_of(entries: Iterable[Entry]) -> list[Row]:
+def rows_of(index: Index) -> list[Row]:
     """A row per group of repeats and component, sorted by model, system, setting; the primary component comes first."""
-    groups: dict[tuple[str, ...], list[Entry]] = {}
-    failed: dict[tuple[str, ...], int] = {}
-    for entry in entries:
-        record = entry.record
-        if isinstance(record, Failed):
-            cell = (record.model.name, record.system.name, record.cell)
-            failed[cell] = failed.get(cell, 0) + 1
-        else:
-            groups.setdefault(_group(record), []).append(entry)
-    rows = [row for key, group in groups.items() for row in _rows(key, group, failed)]
+    failed = index.failed_of_cells()
+    phases = index.phase_means()
+    parts: dict[str, list[Part]] = {}
+    for part in index.parts():
+        parts.setdefault(part.key, []).append(part)
+    rows = []
+    for group in index.groups():
+        of_group = parts.get(group.key, [])
+        each: list[Part | None] = [*of_group] or [None]
+        rows += [_row(group, part, of_group, failed.get(group.cell, 0), phases) for part in each]
     return sorted(rows, key=_order)
 
 
@@ -127,20 +156,24 @@ def channels_of(record: Record, component: str) -> list[Channel]:
 
 def gain_of(channels: Sequence[Channel]) -> float | None:
     """The largest of them; None where one is not known."""
-    gains = [channel.gain for channel in channels]
+    return _largest([channel.gain for channel in channels])
+
+
+def _largest(gains: Collection[float | None]) -> float | None:
     known = [gain for gain in gains if gain is not None]
     return max(known) if known and len(known) == len(gains) else None
 
 
-def _instruments(record: Record, component: str) -> frozenset[Instrument]:
+def _instruments(record: Record, component: str) -> tuple[Instrument, ...]:
     total = record.totals.get(component)
     wanted = set(total.channels) if total is not None else set()
-    return frozenset(
+    found = {
         Instrument(record.system.name, meter.name, channel.id, channel.uuid, channel.pci)
         for meter in record.meters
         for channel in meter.channels
         if channel.id in wanted
-    )
+    }
+    return tuple(sorted(found, key=str))
 
 
 def _guessed(record: Record, component: str) -> bool:
@@ -156,84 +189,111 @@ def _guessed(record: Record, component: str) -> bool:
 
 def scope_of(channels: Sequence[Channel]) -> str:
     """How the joules came about, and of what if not simply the device: `counter`, `interval records, module`."""
-    kinds = sorted({KINDS[channel.kind] for channel in channels})
-    extents = sorted({channel.extent.replace("-", " ") for channel in channels if channel.extent != "device"})
-    return ", ".join([*kinds, *extents])
+    return _scope({channel.kind for channel in channels}, {channel.extent for channel in channels})
 
 
-def _group(record: Run | Published) -> tuple[str, ...]:
+def _scope(kinds: Iterable[str], extents: Iterable[str]) -> str:
+    words = sorted(KINDS[kind] for kind in kinds)
+    return ", ".join([*words, *sorted(extent.replace("-", " ") for extent in extents if extent != "device")])
+
+
+def group_of(record: Run | Published) -> str:
+    """What repeats of each other have in common, as a hash: the key of their rows."""
     system = record.system
     place = (record.model.name, system.name, str(system.device), str(system.devices_used), str(system.threads))
     if isinstance(record, Published):
-        return (*place, "published", record.cell or record.id)
-    return (*place, str(system.strategy), str(record.model.dtype), record.class_, record.cell)
+        return short_hash((*place, "published", record.cell or record.id))
+    return short_hash((*place, str(system.strategy), str(record.model.dtype), record.class_, record.cell))
 
 
-def _rows(key: tuple[str, ...], group: list[Entry], failed: dict[tuple[str, ...], int]) -> list[Row]:
-    first = group[0].record
-    components = dict.fromkeys(name for entry in group for name in components_of(entry.record))
-    cell = (first.model.name, first.system.name, getattr(first, "cell", ""))
-    return [_row(key, group, component, failed.get(cell, 0)) for component in components or ("",)]
+def cell_of(record: Record) -> str:
+    """What failed runs and finished ones of a setting have in common."""
+    return short_hash((record.model.name, record.system.name, getattr(record, "cell", "")))
 
 
-def _row(key: tuple[str, ...], group: list[Entry], component: str, failed: int) -> Row:
-    records = [entry.record for entry in group]
-    first = records[0]
-    totals = [record.totals[component] for record in records if component in record.totals]
-    channels = [channel for record in records for channel in channels_of(record, component)]
-    loads = {record.load.id for record in records if record.load is not None}
-    return Row(
-        key=short_hash(key),
-        model=first.model.name,
-        system=first.system.name,
-        class_=first.class_ if isinstance(first, Run) else f"published {first.class_ or first.id}",
-        component=component,
-        source=_worst(totals),
-        scope=scope_of(channels),
-        gain=gain_of(channels),
-        guessed=any(_guessed(record, component) for record in records),
-        instruments=frozenset(
-            _instruments(record, component) for record in records if stats.joules(record, component) is not None
-        ),
-        within_system=any(ONE_MACHINE_ONLY in (channel.note or "") for channel in channels),
-        device=first.system.device or ("gpu" if first.system.accelerators else "cpu"),
-        devices=first.system.devices_used,
-        threads=first.system.threads,
-        settings=_settings(first),
-        weights=first.model.weights,
-        published=isinstance(first, Published),
-        entries=tuple(group),
-        failed=failed,
-        runs=len(records),
-        loads=len(loads),
-        with_energy=sum(stats.joules(record, component) is not None for record in records),
-        tokens_per_s=_estimate(records, stats.tokens_per_s),
-        j_per_token=_estimate(records, lambda record: stats.joules_per_token(record, component)),
-        joules=_estimate(records, lambda record: stats.joules(record, component)),
-        power_w=_estimate(records, lambda record: stats.implied_power_w(record, component)),
-        reason=_reason(records, totals),
+def setting_of(record: Record) -> Setting:
+    system = record.system
+    return Setting(
+        model=record.model.name,
+        system=system.name,
+        class_=f"published {record.class_ or record.id}" if isinstance(record, Published) else record.class_,
+        device=system.device or ("gpu" if system.accelerators else "cpu"),
+        devices=system.devices_used,
+        threads=system.threads,
+        weights=record.model.weights,
+        published=isinstance(record, Published),
+        words=_settings(record),
     )
 
 
-def _estimate(records: Sequence[Record], figure: Callable[[Record], float | None]) -> Estimate | None:
-    def possible(record: Record) -> float | None:
-        value = figure(record)
-        return value if value is not None and value < ABSURD else None
+def scope_in(record: Record, component: str) -> Scope:
+    channels = channels_of(record, component)
+    known = stats.joules(record, component) is not None
+    return Scope(
+        source=record.totals[component].source,
+        kinds=tuple(sorted({channel.kind for channel in channels})),
+        extents=tuple(sorted({channel.extent for channel in channels})),
+        gains=tuple(sorted({channel.gain for channel in channels}, key=str)),
+        guessed=_guessed(record, component),
+        instruments=_instruments(record, component) if known else None,
+        within_system=any(ONE_MACHINE_ONLY in (channel.note or "") for channel in channels),
+    )
 
-    return stats.estimate_of(records, possible)
+
+def _row(
+    group: Group,
+    part: Part | None,
+    parts: Sequence[Part],
+    failed: int,
+    phases: Mapping[tuple[str, str], dict[str, float]],
+) -> Row:
+    setting, scopes = group.setting, part.scopes if part is not None else ()
+    component = part.component if part is not None else ""
+    gains = {gain for scope in scopes for gain in scope.gains}
+    return Row(
+        key=group.key,
+        model=setting.model,
+        system=setting.system,
+        class_=setting.class_,
+        component=component,
+        source=max((scope.source for scope in scopes), key=SOURCES.index, default="measured"),
+        scope=_scope({kind for s in scopes for kind in s.kinds}, {extent for s in scopes for extent in s.extents}),
+        gain=_largest(gains),
+        guessed=any(scope.guessed for scope in scopes),
+        instruments=tuple(sorted({s.instruments for s in scopes if s.instruments is not None}, key=str)),
+        within_system=any(scope.within_system for scope in scopes),
+        device=setting.device,
+        devices=setting.devices,
+        threads=setting.threads,
+        settings=setting.words,
+        weights=setting.weights,
+        published=setting.published,
+        failed=failed,
+        runs=group.runs,
+        loads=group.loads,
+        with_energy=sum(map(len, part.joules.values())) if part is not None else 0,
+        tokens_per_s=_estimate(group.tokens_per_s),
+        j_per_token=_estimate(part.j_per_token) if part is not None else None,
+        joules=_estimate(part.joules) if part is not None else None,
+        power_w=_estimate(part.power_w) if part is not None else None,
+        phase_j=phases.get((group.key, component), {}),
+        reason=_reason(part, parts),
+    )
 
 
-def _worst(totals: Sequence[Total]) -> str:
-    """Of measured, modelled and simulated the one that claims least; a row without totals claims nothing."""
-    return max((total.source for total in totals), key=SOURCES.index, default="measured")
+def _estimate(values: ByLoad) -> Estimate | None:
+    by_load = {load: known for load, all_ in values.items() if (known := [v for v in all_ if abs(v) < ABSURD])}
+    return stats.estimate(by_load) if by_load else None
 
 
-def _reason(records: Sequence[Record], totals: Sequence[Total]) -> str | None:
-    reason = next((total.reason for total in totals if total.joules is None and total.reason), None)
-    if reason is not None:
-        return reason
-    if all(stats.joules_per_token(record, name) is None for record in records for name in record.totals):
-        return "the record names no energy of the inference" if not totals else "the number of tokens is not known"
+def _reason(part: Part | None, parts: Sequence[Part]) -> str | None:
+    """Why a row has no energy."""
+    if part is None:
+        return "the record names no energy of the inference"
+    if part.reason is not None:
+        return part.reason
+    if not any(other.j_per_token for other in parts):
+        return "the number of tokens is not known"
     return None
 
 

@@ -1,15 +1,12 @@
-"""Building a site: read, render into a folder beside the target, and only then put it in place."""
+"""Building a site: what it is asked for, what stands in its way, and the order of things."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import re
 import tempfile
 from collections.abc import Callable, Iterable
-from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -17,15 +14,12 @@ from msgspec import Struct
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.store import BadLine
 from llmjoules.sitegen import folder
-from llmjoules.sitegen.load import Loaded, load
-
-if TYPE_CHECKING:
-    from llmjoules.sitegen.pages import Assets, Site
+from llmjoules.sitegen.cache import Cache
+from llmjoules.sitegen.inputs import read_inputs
 
 INSTALL = "Install what draws pages: pip install 'llmjoules[site]'"
 DEFAULT_TITLE = "llmjoules"
-# The map libraries inside Plotly add a style element, which our pages forbid, unless something has its id already.
-STYLE_IDS = re.compile(rb'getElementById\("([0-9a-f]{64})"\)')
+MAX_RUN_PAGES = 5000  # from here on a host of static pages gets slow, and nobody reads them one by one
 
 
 class SiteReport(Struct, frozen=True):
@@ -48,6 +42,7 @@ def build_site(
     title: str | None = None,
     strict: bool = False,
     plotly_js: str | Path | None = None,
+    max_run_pages: int = MAX_RUN_PAGES,
     on_bad: Callable[[BadLine], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SiteReport:
@@ -55,80 +50,46 @@ def build_site(
 
     base_url: where the site will stand, for canonical links and a sitemap; without it there are none.
     strict: any line that is not a record is an error. plotly_js: use this script instead of the one that plotly brings.
-    progress: called with pages done and in all.
-    Raises LlmjoulesError where there is nothing to read, `out` is not ours, or a library is missing; the folder is then
-    as it was. The same records give the same bytes.
+    max_run_pages: this many runs get a page of their own; run.html shows the others. progress: called with steps done
+    and in all, as far as they are known. What does not change is not made again: a folder `.NAME-cache` beside `out`
+    remembers it. Raises LlmjoulesError where there is nothing to read, `out` is not ours, or a library is missing; the
+    folder is then as it was. The same records give the same bytes.
     """
     url = _checked_url(base_url)
     _check_libraries()
     script = _plotly_script(plotly_js)
+    from llmjoules.sitegen.making import Build, Options
+    from llmjoules.sitegen.workers import workers
+
     real, ours = folder.checked(Path(out))
-    loaded = load([results] if isinstance(results, str | Path) else results, on_bad, strict=strict)
+    memory = Cache(real)
+    sources = [Path(source) for source in ([results] if isinstance(results, str | Path) else results)]
+    inputs = read_inputs(sources, memory.memory.seen)
+    options = Options(title or DEFAULT_TITLE, url, strict, max_run_pages)
     try:
         real.parent.mkdir(parents=True, exist_ok=True)
         folder.remove_left_over(real)
-        with tempfile.TemporaryDirectory(prefix=folder.own_prefix(real), dir=real.parent) as beside:
-            staged = Path(beside, "site")
-            pages = _render(loaded, staged, title or DEFAULT_TITLE, url, script, progress)
-            folder.replace(real, staged, ours)
+        memory.open()
+        with tempfile.TemporaryDirectory(prefix=folder.own_prefix(real), dir=real.parent) as beside, workers() as hands:
+            build = Build(inputs, options, script, memory, Path(beside, "site"), ours, hands, progress)
+            report = build.last_report() or build.make(sources, on_bad)
+            if build.made:
+                folder.replace(real, build.staged, set(build.kept), ours)
+                build.remember(report)
+            elif on_bad is not None:
+                for line in build.bad_lines(report):
+                    on_bad(line)
     except OSError as error:
         raise folder.cannot_write(Path(out), error) from error
     shown = Path(out)
-    counts = (len(loaded.runs), len(loaded.failed), len(loaded.published))
-    return SiteReport(shown, shown / "index.html", *counts, loaded.bad_lines, pages)
-
-
-def _render(
-    loaded: Loaded,
-    staged: Path,
-    title: str,
-    base_url: str | None,
-    script: bytes,
-    progress: Callable[[int, int], None] | None,
-) -> int:
-    """Write every file of the site below `staged`; how many of them are pages."""
-    from llmjoules.sitegen.pages import Site
-
-    site: Site = Site(loaded, title, base_url, _write_assets(staged, script))
-    pages = list(site.pages())
-    for done, page in enumerate(pages, 1):
-        target = staged / page.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(page.render().encode("utf-8", "replace"))
-        if progress is not None:
-            progress(done, len(pages))
-    (staged / ".nojekyll").touch()
-    return sum(page.path.endswith(".html") for page in pages)
-
-
-def _write_assets(staged: Path, script: bytes) -> Assets:
-    """Copy style and scripts; a hash in each name, so that no browser shows a new page with an old style."""
-    from llmjoules.sitegen.pages import Assets
-
-    (staged / "assets").mkdir(parents=True)
-    templates = files("llmjoules") / "templates"
-    contents = {name: (templates / name).read_bytes() for name in ("site.css", "theme.js", "charts.js")}
-    contents["plotly.min.js"] = script
-    paths = {name: _asset_name(name, content) for name, content in contents.items()}
-    for name, path in paths.items():
-        (staged / path).write_bytes(contents[name])
-    return Assets(
-        css=paths["site.css"],
-        theme=paths["theme.js"],
-        charts=paths["charts.js"],
-        plotly=paths["plotly.min.js"],
-        plotly_styles=" ".join(sorted({found.decode() for found in STYLE_IDS.findall(contents["plotly.min.js"])})),
-    )
-
-
-def _asset_name(name: str, content: bytes) -> str:
-    stem, _, ending = name.partition(".")
-    return f"assets/{stem}.{hashlib.sha256(content).hexdigest()[:8]}.{ending}"
+    counts = (report.runs, report.failed, report.published)
+    return SiteReport(shown, shown / "index.html", *counts, build.bad_lines(report), report.pages)
 
 
 def _check_libraries() -> None:
-    if importlib.util.find_spec("jinja2") is None:
-        raise LlmjoulesError("Cannot build a site.", "jinja2 is not installed.", INSTALL)
+    for library in ("jinja2", "duckdb", "pyarrow", "numpy"):
+        if importlib.util.find_spec(library) is None:
+            raise LlmjoulesError("Cannot build a site.", f"{library} is not installed.", INSTALL)
 
 
 def _plotly_script(given: str | Path | None) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from llmjoules.records.stats import Estimate, joules_of
+from llmjoules.records.stats import Estimate
 from llmjoules.sitegen import text
 from llmjoules.sitegen.aggregate import Row, telling
 from llmjoules.sitegen.finding import Curve, short, units
@@ -188,8 +188,8 @@ def rows_figure(rows: Sequence[Row], name: str) -> Figure:
 
 def phases_figure(rows: Sequence[Row]) -> Figure | None:
     """Mean joules of each phase, stacked, one bar per setting. None where no phase has joules."""
-    chosen = [row for row in rows if not row.published or phase_means(row)]
-    means = [phase_means(row) for row in chosen]
+    chosen = [row for row in rows if not row.published or row.phase_j]
+    means = [row.phase_j for row in chosen]
     names = [name for name in PHASES if any(name in mean for mean in means)]
     if not names:
         return None
@@ -230,19 +230,6 @@ def phases_figure(rows: Sequence[Row]) -> Figure | None:
         "the mean over the runs that have it. Loading happens once per process; idle is left out."
     )
     return Figure("phases", "Where the energy goes", caption, plot, table, _tall(len(chosen)))
-
-
-def phase_means(row: Row) -> dict[str, float]:
-    """Mean joules per phase or part, without idle, over the runs in which all channels of the component have them."""
-    sums: dict[str, list[float]] = {}
-    for entry in row.entries:
-        total = entry.record.totals.get(row.component)
-        for phase in entry.record.phases:
-            for stretch in phase.parts or (phase,):
-                joules = joules_of(stretch.energy, total.channels) if total is not None else None
-                if stretch.name != "idle" and joules is not None:
-                    sums.setdefault(stretch.name, []).append(joules)
-    return {name: sum(values) / len(values) for name, values in sums.items()}
 
 
 def _row_labels(rows: Sequence[Row], *, escape: bool = True) -> list[str]:

@@ -38,26 +38,33 @@ def checked(out: Path) -> tuple[Path, set[str]]:
     return real, _listed(real / MARKER)
 
 
-def replace(real: Path, staged: Path, ours: set[str]) -> None:
-    """Move the staged files in, unchanged ones excepted, and remove those of ours that are no longer made.
+def replace(real: Path, staged: Path, kept: set[str], ours: set[str]) -> None:
+    """Move the staged files in, unchanged ones excepted, and remove those of ours that are neither staged nor `kept`.
 
     The marker names old and new files before the first is moved, so that a stop half-way leaves none that the next
-    build would take for someone else's. Raises LlmjoulesError, before anything is changed, where a file that is not
-    ours or a link stands in the way.
+    build would take for someone else's. What pages refer to comes before them, and the home page last. Raises
+    LlmjoulesError, before anything is changed, where a file that is not ours or a link stands in the way.
     """
-    made = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
-    for name in made:
+    moved = sorted((path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file()), key=_turn)
+    for name in moved:
         _check_way(real, name, ours)
+    made = kept | set(moved)
     try:
         real.mkdir(parents=True, exist_ok=True)
-        _write_marker(real, ours | set(made))
-        for name in made:
+        if made != ours:
+            _write_marker(real, ours | made)
+        for name in moved:
             _move(staged / name, real / name)
-        for name in sorted(ours - set(made)):
+        for name in sorted(ours - made):
             _remove(real, name)
-        _write_marker(real, made)
+        if made != ours:
+            _write_marker(real, made)
     except OSError as error:
         raise cannot_write(real, error) from error
+
+
+def _turn(name: str) -> tuple[bool, bool, str]:
+    return name == "index.html", name.endswith(".html"), name
 
 
 def own_prefix(real: Path) -> str:

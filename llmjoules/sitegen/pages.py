@@ -1,126 +1,173 @@
-"""From records to pages: which pages there are, and what each template is given."""
+"""From the index to pages: which pages there are, and what each template is given."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
+from math import inf
 from typing import Any, NamedTuple
 
-import jinja2
+import msgspec
 from markupsafe import Markup
 
-from llmjoules.records.record import Failed, Record, Run, encode
-from llmjoules.sitegen import figures, finding, flags, powerfig, runview, text
+from llmjoules.records.record import Record
+from llmjoules.sitegen import figures, finding, flags, runview, text
 from llmjoules.sitegen.aggregate import FEW_RUNS, Row, primary_rows, rows_of, telling
-from llmjoules.sitegen.load import Entry, Loaded
-from llmjoules.sitegen.trace import areas, disagreeing, trace_of
-from llmjoules.sitegen.views import (
-    anchor,
-    basis,
-    group_page,
-    load_numbers,
-    row_badges,
-    row_views,
-    run_badges,
-    run_line,
-    table_view,
-    when,
-)
+from llmjoules.sitegen.downloads import File
+from llmjoules.sitegen.extra import ExtraPage
+from llmjoules.sitegen.index import Index, Place
+from llmjoules.sitegen.render import Look, Renderer
+from llmjoules.sitegen.runpage import Beside, beside
+from llmjoules.sitegen.views import RunLine, anchor, basis, group_page, row_badges, row_views, table_view
 
-# The hash is that of an empty style element, which Plotly adds and fills through the style sheet interface.
-CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; "
-    "img-src 'self' data: blob:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'"
-)
-NAV = (
-    ("index.html", "Overview"),
-    ("models/index.html", "Models"),
-    ("systems/index.html", "Systems"),
-    ("scaling.html", "Scaling"),
-    ("runs/index.html", "Runs"),
-    ("methods.html", "Methods"),
-    ("health.html", "Data health"),
-)
+# What a page lists at most. The rest is found on the page of runs, which pages through all of them, and in downloads.
+HOME_ROWS = 60
+CURVES = 12
+FIGURE_ROWS = 40
+RUNS_OF_SETTING = 25
+RUNS_LISTED = 100
+FINDINGS = 50
 
 
-class Assets(NamedTuple):
-    """Paths inside the site; plotly_styles: ids of style elements that must not be added, see charts.js."""
+class BadEntry(NamedTuple):
+    """A line that was skipped. file: as pages name it."""
 
-    css: str
-    theme: str
-    charts: str
-    plotly: str
-    plotly_styles: str
+    file: str
+    line: int
+    why: str
 
 
 class Page(NamedTuple):
-    """One file of the site. render is called once, when the file is written: what it needs is in memory only then."""
+    """One file of the site. made_of: all that decides its bytes; None where that costs as much as making it."""
 
     path: str
+    made_of: Any
     render: Callable[[], str]
 
 
-class Site:
-    """All pages of a site. Holds records and rows; traces are decoded one page at a time."""
+class Listed(NamedTuple):
+    """The first few of many. all: how many there are."""
 
-    def __init__(self, loaded: Loaded, title: str, base_url: str | None, assets: Assets) -> None:
-        self.loaded = loaded
-        self.title = title
-        self.base_url = base_url
-        self.assets = assets
-        self.rows = rows_of(loaded.entries)
-        self._loads = load_numbers(loaded.entries)
-        self._rows_of_run: dict[str, list[Row]] = {}
+    some: list[Any]
+    all: int
+
+
+class Site:
+    """All pages but those of runs, which runpage makes. record_of: reads a record where it stands."""
+
+    def __init__(
+        self,
+        index: Index,
+        bad: Sequence[BadEntry],
+        look: Look,
+        most_run_pages: int,
+        record_of: Callable[[Place], Record],
+        extra: Sequence[ExtraPage] = (),
+        faults: Sequence[str] = (),
+    ) -> None:
+        self.extra, self.faults = extra, faults
+        self.index = index
+        self.bad = bad
+        self.rows = rows_of(index)
+        self.places = index.places()
+        self._record_of = record_of
+        self._renderer = Renderer(look)
+        self._of_key: dict[str, list[Row]] = {}
         for row in self.rows:
-            for entry in row.entries:
-                self._rows_of_run.setdefault(entry.record.id, []).append(row)
-        self._mismatches: list[tuple[Entry, str]] = []
-        self._env = environment()
+            self._of_key.setdefault(row.key, []).append(row)
+        self.with_page = self._chosen(most_run_pages)
+        self.shell = len(self.with_page) < len(self.places)
+        self._newest = index.newest_of_rows(RUNS_OF_SETTING)
+        for lines in self._newest.values():
+            self._link(lines)
+
+    def _chosen(self, most: int) -> set[str]:
+        """Runs with a page of their own: the newest of the best settings, then the newest of all."""
+        if len(self.places) <= most:
+            return {place.page for place in self.places}
+        newest = dict(self.index.rows("SELECT key, last(page ORDER BY started_at, id) FROM record GROUP BY key"))
+        best = sorted(
+            primary_rows(self.rows), key=lambda row: (row.j_per_token.mean if row.j_per_token else inf, row.key)
+        )
+        chosen = dict.fromkeys(newest[row.key] for row in best[: most // 2])
+        query = "SELECT page FROM record ORDER BY started_at DESC, id DESC LIMIT ?"
+        for (page,) in self.index.rows(query, most):
+            if len(chosen) < most:
+                chosen[page] = None
+        return set(chosen)
+
+    def href(self, page: str) -> str:
+        return f"runs/{page}.html" if page in self.with_page else f"run.html#id={page}"
+
+    def _link(self, lines: list[RunLine]) -> list[RunLine]:
+        for line in lines:
+            line.page = self.href(line.page)
+        return lines
+
+    def beside(self, key: str) -> Beside | None:
+        rows = self._of_key.get(key)
+        return beside(rows) if rows else None
+
+    def settings(self) -> dict[str, Beside]:
+        return {key: beside(rows) for key, rows in self._of_key.items()}
 
     def pages(self) -> Iterator[Page]:
-        """Run pages come before the health page, which tells what they found."""
-        yield Page("index.html", self._home)
-        yield Page("scaling.html", self._scaling)
-        for folder, pick in (("models", _model_name), ("systems", _system_name)):
-            names = sorted({pick(entry) for entry in self.loaded.entries})
-            yield Page(f"{folder}/index.html", partial(self._groups, folder, names))
+        yield Page("scaling.html", None, self._scaling)
+        for folder in ("models", "systems"):
+            names = [
+                name for (name,) in self.index.rows(f"SELECT DISTINCT {folder[:-1]} AS name FROM record ORDER BY name")
+            ]
+            yield Page(f"{folder}/index.html", None, partial(self._groups, folder, names))
             for name in names:
-                yield Page(group_page(folder, name), partial(self._group, folder, name))
-        yield Page("runs/index.html", self._runs)
-        for entry in self.loaded.entries:
-            yield Page(run_page(entry), partial(self._run, entry))
-            yield Page(f"runs/{entry.page}.json", partial(_json, entry.record))
-        yield Page("methods.html", self._methods)
-        yield Page("health.html", self._health)
-        if self.base_url is not None:
-            yield Page("sitemap.xml", self._sitemap)
+                group = self._gathered(folder, name)
+                made_of = (
+                    group,
+                    [[msgspec.structs.astuple(line) for line in self._newest[key]] for key in group["keys"]],
+                )
+                yield Page(group_page(folder, name), made_of, partial(self._group, folder, name, group))
+        yield Page("runs/index.html", None, self._runs)
+        if self.shell:
+            yield Page("run.html", None, partial(self._plain, "shell.html", "run.html", "A run"))
+            if self._renderer.look.base_url is not None:  # a page in the place of any other must know where it stands
+                yield Page("404.html", None, partial(self._plain, "shell.html", "404.html", "There is no such page"))
+        for page in self.extra:
+            yield Page(
+                page.path, None, partial(self._render, "extra.html", page.path, title=page.title, body=page.body)
+            )
+        yield Page("methods.html", None, partial(self._plain, "methods.html", "methods.html", "How llmjoules measures"))
+        yield Page("health.html", None, self._health)
+        yield Page("index.html", None, self._home)
 
-    def _methods(self) -> str:
-        return self._render("methods.html", "methods.html", title="How llmjoules measures")
+    def _plain(self, template: str, path: str, title: str) -> str:
+        return self._render(template, path, title=title)
 
     def _home(self) -> str:
         rows = primary_rows(self.rows)
         others = sorted({text.component_name(row.component) for row in self.rows if row not in rows})
+        found = finding.sections(rows)
+        most = max(HOME_ROWS // max(len(found), 1), 5) if len(rows) > HOME_ROWS else len(rows)
+        shown = [msgspec.structs.replace(section, rows=section.rows[:most]) for section in found]
+        left_out = len(rows) - sum(len(section.rows) for section in shown)
         return self._render(
             "home.html",
             "index.html",
             title=finding.home_title(rows),
-            lead=self._counts(),
-            table=table_view(finding.sections(rows), rows),
+            lead=self.counts(),
+            table=table_view(shown, [row for section in shown for row in section.rows]),
             charts=self._home_charts(rows),
-            failed=len(self.loaded.failed),
+            failed=self.index.count("failed"),
             others=text.listed(others) if others else "",
+            left_out=left_out,
+            limits={},
+            records=len(self.places),
+            skipped=len(self.bad),
         )
 
     def _home_charts(self, rows: Sequence[Row]) -> list[figures.Figure]:
         """Energy and speed of the curves that there are most of; none where nothing was varied."""
         choices = [(by, [curve for curve in finding.curves(rows, by) if len(curve.rows) > 1]) for by in (False, True)]
         by_threads, curves = max(choices, key=lambda choice: len(choice[1]))
-        charts = [figures.scaling_figure(curves, figure, by_threads) for figure in ("j_per_token", "tokens_per_s")]
-        return [chart for chart in charts if chart.table.rows]
+        return scaling_charts(curves, by_threads)
 
     def _scaling(self) -> str:
         rows = primary_rows(self.rows)
@@ -130,156 +177,179 @@ class Site:
             curves = finding.curves(rows, by_threads)
             every += curves
             long = [curve for curve in curves if len(curve.rows) > 1]
+            shown = longest(long)
             if long:
-                charts = [
-                    figures.scaling_figure(long, figure, by_threads) for figure in ("j_per_token", "tokens_per_s")
-                ]
                 groups.append(
                     {
                         "name": "Threads" if by_threads else "Devices",
-                        "findings": [finding.curve_finding(curve) for curve in long],
-                        "charts": [chart for chart in charts if chart.table.rows],
+                        "findings": [finding.curve_finding(curve) for curve in shown],
+                        "left_out": len(long) - len(shown),
+                        "charts": scaling_charts(long, by_threads),
                         "table": table_view(
                             [
                                 finding.Section(curve.name, finding.gain_words(curve.rows), curve.rows, False)
-                                for curve in long
+                                for curve in shown
                             ],
-                            [row for curve in long for row in curve.rows],
+                            [row for curve in shown for row in curve.rows],
                         ),
                     }
                 )  # fmt: skip
         return self._render("scaling.html", "scaling.html", title=finding.scaling_title(every), groups=groups)
 
     def _groups(self, folder: str, names: Sequence[str]) -> str:
-        items = []
-        for name in names:
-            rows, entries = self._of(folder, name)
-            other = {_system_name(e) if folder == "models" else _model_name(e) for e in entries}
-            runs = sum(isinstance(entry.record, Run) for entry in entries)
-            own = finding.group_title(name, rows).split(": ", 1)[1]
-            items.append((text.shown(name), group_page("", name).lstrip("/"), own, len(other), runs))
-        noun = "model" if folder == "models" else "system"
-        title = text.sentence(text.count(len(names), noun))
-        other_noun = "Systems" if folder == "models" else "Models"
+        own, other = ("model", "system") if folder == "models" else ("system", "model")
+        counts = {
+            name: (others, runs)
+            for name, others, runs in self.index.rows(
+                f"SELECT {own}, count(DISTINCT {other}), count(*) FILTER (kind = 'run') FROM record GROUP BY {own}"
+            )
+        }
+        of_name: dict[str, list[Row]] = {}
+        for row in self.rows:
+            of_name.setdefault(row.model if folder == "models" else row.system, []).append(row)
+        items = [
+            (
+                text.shown(name),
+                group_page("", name).lstrip("/"),
+                finding.group_title(name, of_name.get(name, [])).split(": ", 1)[1],
+                *counts[name],
+            )
+            for name in names
+        ]
+        title = text.sentence(text.count(len(names), own))
         return self._render(
-            "groups.html", f"{folder}/index.html", title=title, noun=noun, items=items, other=other_noun
+            "groups.html", f"{folder}/index.html", title=title, noun=own, items=items, other=f"{other.capitalize()}s"
         )
 
-    def _group(self, folder: str, name: str) -> str:
-        rows, entries = self._of(folder, name)
-        first = next((e.record for e in entries if isinstance(e.record, Run)), entries[0].record)
-        facts = runview.facts_of_model(first) if folder == "models" else runview.facts_of_system(first)
+    def _gathered(self, folder: str, name: str) -> dict[str, Any]:
+        """What decides the page of a model or system, beside the runs that it lists."""
+        own, other = ("model", "system") if folder == "models" else ("system", "model")
+        others, runs = self.index.rows(
+            f"SELECT count(DISTINCT {other}), count(*) FILTER (kind = 'run') FROM record WHERE {own} = ?", name
+        )[0]
+        failed = self.index.one(f"SELECT count(*) FROM record WHERE {own} = ? AND kind = 'failed'", name)
+        first = self.index.one(f"SELECT min(pos) FROM record WHERE {own} = ? AND kind = 'run'", name)
+        if first is None:
+            first = self.index.one(f"SELECT min(pos) FROM record WHERE {own} = ?", name)
+        record = self._record_of(self.places[first - 1])
+        rows = [row for row in self.rows if (row.model if folder == "models" else row.system) == name]
+        return {
+            "rows": rows,
+            "keys": list(dict.fromkeys(row.key for row in rows)),
+            "others": others,
+            "runs": runs,
+            "failed": Listed(self._some(f"{own} = ? AND kind = 'failed'", name), failed),
+            "facts": runview.facts_of_model(record) if folder == "models" else runview.facts_of_system(record),
+        }
+
+    def _some(self, where: str, *values: Any) -> list[RunLine]:
+        return self._link(self.index.lines(f"{where} ORDER BY pos LIMIT {FINDINGS}", *values))
+
+    def _group(self, folder: str, name: str, group: dict[str, Any]) -> str:
+        rows = group["rows"]
         primary = primary_rows(rows)
-        charts = [figures.rows_figure(primary, finding.short(name))] if any(row.j_per_token for row in primary) else []
-        stacked = [row for row in primary if row.component == primary[0].component] if folder == "models" else []
+        drawn = primary[:FIGURE_ROWS]
+        charts = [figures.rows_figure(drawn, finding.short(name))] if any(row.j_per_token for row in drawn) else []
+        stacked = [row for row in drawn if row.component == drawn[0].component] if folder == "models" else []
         phases = figures.phases_figure(stacked) if stacked else None
+        names = telling(primary)
+        several = len({row.system for row in primary}) > 1, len({row.model for row in primary}) > 1
         return self._render(
             "group.html",
             group_page(folder, name),
             title=finding.group_title(name, rows),
             name=text.shown(name, 200),
-            lead=_group_lead(folder, rows, entries),
+            lead=_group_lead(folder, group),
             folder=folder,
-            facts=facts,
+            facts=group["facts"],
             table=table_view(finding.sections(rows), rows),
             charts=[*([phases] if phases is not None else []), *charts],
-            settings=[self._setting(row, primary) for row in primary],
-            failed=[run_line(entry, self._loads) for entry in entries if isinstance(entry.record, Failed)],
+            not_drawn=len(primary) - len(drawn),
+            settings=[self._setting(row, names, several) for row in primary],
+            failed=group["failed"],
         )
 
-    def _of(self, folder: str, name: str) -> tuple[list[Row], list[Entry]]:
-        pick = _model_name if folder == "models" else _system_name
-        rows = [row for row in self.rows if (row.model if folder == "models" else row.system) == name]
-        return rows, [entry for entry in self.loaded.entries if pick(entry) == name]
-
-    def _setting(self, row: Row, among: Sequence[Row]) -> dict[str, Any]:
-        lines = [run_line(entry, self._loads) for entry in row.entries]
-        names = telling(among)
-        words = [text.shown(row.system if len({r.system for r in among}) > 1 else "", 40)]
-        words += [text.shown(row.model, 40)] if len({r.model for r in among}) > 1 else []
+    def _setting(self, row: Row, names: Sequence[str], several: tuple[bool, bool]) -> dict[str, Any]:
+        words = [text.shown(row.system, 40)] if several[0] else []
+        words += [text.shown(row.model, 40)] if several[1] else []
         words += [finding.units(row)] if row.units is not None else []
         words += [row.settings[name] for name in names if name in row.settings]
         heading = ", ".join(filter(None, words)) or "All runs"
         return {
             "anchor": anchor(row),
             "heading": text.shown(heading, 160),
-            "lines": lines,
+            "lines": Listed(self._newest[row.key], row.runs),
+            "key": row.key,
             "badges": row_badges(row),
             "basis": basis(row.j_per_token or row.tokens_per_s),
         }
 
     def _runs(self) -> str:
-        lines = [run_line(entry, self._loads) for entry in self.loaded.entries]
-        return self._render("runs.html", "runs/index.html", title=text.sentence(self._counts()), lines=lines)
-
-    def _run(self, entry: Entry) -> str:
-        record = entry.record
-        trace, why_no_trace = trace_of(record)
-        power = powerfig.power_figure(record, trace) if trace is not None else None
-        for area in disagreeing(areas(record, trace)) if trace is not None else ():
-            name = text.component_name(area.component)
-            self._mismatches.append((entry, f"the area under the {name} trace is not the energy of the record"))
-        rows = self._rows_of_run.get(record.id, [])
-        table = runview.phase_table(record)
-        return self._render(
-            "run.html",
-            run_page(entry),
-            title=finding.run_title(record),
-            record=record,
-            line=run_line(entry, self._loads),
-            subtitle=_subtitle(record, rows),
-            badges=run_badges(record, rows),
-            model_page=group_page("models", record.model.name),
-            system_page=group_page("systems", record.system.name),
-            setting=f"{group_page('models', record.model.name)}#{anchor(rows[0])}" if rows else None,
-            cards=[] if isinstance(record, Failed) and not record.totals else runview.cards(record, rows),
-            power=power,
-            no_trace=why_no_trace,
-            legend=_legend(record),
-            phases=table,
-            evidence=runview.evidence(record, entry.file, entry.line),
-            flags=[flags.in_words(flag) for flag in record.flags],
-            states=runview.state_rows(record),
-            channels=runview.channel_rows(record),
-            options=runview.options(record),
-            facts=[*runview.facts_of_model(record), *runview.facts_of_system(record), *runview.facts_of_work(record)],
-            command=record.command if isinstance(record, Run | Failed) else None,
-            error=text.shown(record.error.message, 2000) if isinstance(record, Failed) else None,
-            raw=runview.raw_json(record),
-            json_name=f"{entry.page}.json",
-        )
+        lines = Listed(self._link(self.index.lines(f"true ORDER BY pos LIMIT {RUNS_LISTED}")), len(self.places))
+        return self._render("runs.html", "runs/index.html", title=text.sentence(self.counts()), lines=lines)
 
     def _health(self) -> str:
-        flagged: dict[str, list[Entry]] = {}
-        missing: list[tuple[Entry, str]] = []
-        for entry in self.loaded.entries:
-            for flag in entry.record.flags:
-                flagged.setdefault(flag, []).append(entry)
-            for name, total in sorted(entry.record.totals.items()):
-                if total.joules is None:
-                    missing.append(
-                        (entry, f"{text.component_name(name)}: {text.shown(total.reason or 'no reason given', 200)}")
-                    )
+        flagged = self.index.rows(
+            """
+            SELECT flag, count(*), list({'page': page, 'title': title} ORDER BY pos)[1:?]
+            FROM (SELECT pos, page, title, unnest(list_distinct(flags)) AS flag FROM record) GROUP BY flag ORDER BY flag
+            """,
+            FINDINGS,
+        )
+        missing = self.index.rows(
+            """
+            SELECT page, title, component, reason FROM (
+                SELECT pos, page, title, unnest(missing, recursive := true) FROM record
+            ) ORDER BY pos, component LIMIT ?
+            """,
+            FINDINGS,
+        )
+        mismatches = self.index.rows(
+            "SELECT page, title, unnest(wrong) AS component FROM record ORDER BY pos, component LIMIT ?", FINDINGS
+        )
         few = [
             view for view in row_views(primary_rows(self.rows)) if view.row.runs < FEW_RUNS and not view.row.published
         ]
+        carrying = self.index.one("SELECT count(*) FROM record WHERE len(flags) > 0")
+        wrong = "the area under the {} trace is not the energy of the record"
         return self._render(
             "health.html",
             "health.html",
-            title=self._health_title(sum(bool(entry.record.flags) for entry in self.loaded.entries)),
-            bad=[(text.shown(line.file, 120), line.line, text.shown(line.why, 240)) for line in self.loaded.bad],
-            failed=[run_line(entry, self._loads) for entry in self.loaded.failed],
+            title=self._health_title(carrying),
+            bad=Listed(
+                [(text.shown(b.file, 120), b.line, text.shown(b.why, 240)) for b in self.bad[:FINDINGS]], len(self.bad)
+            ),
+            failed=Listed(self._some("kind = 'failed'"), self.index.count("failed")),
             flags=[
-                (text.shown(flag, 80), flags.in_words(flag), [(e.page, finding.run_title(e.record)) for e in entries])
-                for flag, entries in sorted(flagged.items())
+                (
+                    flag,
+                    text.shown(flag, 80),
+                    flags.in_words(flag),
+                    Listed([(self.href(one["page"]), one["title"]) for one in some], count),
+                )
+                for flag, count, some in flagged
             ],
-            missing=[(e.page, finding.run_title(e.record), why) for e, why in missing],
-            mismatches=[(e.page, finding.run_title(e.record), why) for e, why in self._mismatches],
-            few=few,
+            missing=Listed(
+                [
+                    (
+                        self.href(page),
+                        title,
+                        f"{text.component_name(part)}: {text.shown(why or 'no reason given', 200)}",
+                    )
+                    for page, title, part, why in missing
+                ],
+                self.index.one("SELECT coalesce(sum(len(missing)), 0) FROM record"),
+            ),
+            mismatches=Listed(
+                [(self.href(page), title, wrong.format(part)) for page, title, part in mismatches],
+                self.index.one("SELECT coalesce(sum(len(wrong)), 0) FROM record"),
+            ),
+            few=Listed(few[:FINDINGS], len(few)),
+            faults=self.faults,
         )
 
     def _health_title(self, flagged: int) -> str:
-        bad, failed = len(self.loaded.bad), len(self.loaded.failed)
+        bad, failed = len(self.bad), self.index.count("failed")
         carry = f"; {text.count(flagged, 'run')} {'carries' if flagged == 1 else 'carry'} a flag" if flagged else ""
         if not bad and not failed:
             return f"Every line was read and no run failed{carry}"
@@ -287,116 +357,48 @@ class Site:
         said += [f"{text.count(failed, 'run')} failed"] if failed else []
         return text.sentence(text.listed(said)) + carry
 
-    def _sitemap(self) -> str:
-        pages = sorted(page.path for page in self.pages() if page.path.endswith(".html"))
-        urls = "".join(f"<url><loc>{Markup.escape(self.url(path))}</loc></url>\n" for path in pages)
+    def downloads(self, found: Sequence[File]) -> str:
+        shown = [(f.path, text.shown(f.name, 120), text.file_size(f.size), f.sha256) for f in found]
+        return self._render(
+            "downloads.html", "downloads.html", title="All of it, to take away", files=shown, skipped=len(self.bad)
+        )
+
+    def sitemap(self, paths: Sequence[str]) -> str:
+        urls = "".join(f"<url><loc>{Markup.escape(self._renderer.url(path))}</loc></url>\n" for path in sorted(paths))
         return (
             '<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n'
             f"{urls}</urlset>\n"
         )
 
-    def url(self, path: str) -> str:
-        return f"{self.base_url}/{path}".removesuffix("index.html")
-
-    def _counts(self) -> str:
-        loaded = self.loaded
-        models = len({_model_name(entry) for entry in loaded.entries})
-        systems = len({_system_name(entry) for entry in loaded.entries})
+    def counts(self) -> str:
+        models, systems = self.index.rows("SELECT count(DISTINCT model), count(DISTINCT system) FROM record")[0]
+        failed, published = self.index.count("failed"), self.index.count("published")
         said = [text.count(models, "model", spell=False), text.count(systems, "system", spell=False)]
-        said += [text.count(len(loaded.runs), "run", spell=False)]
-        said += [f"{len(loaded.failed)} failed"] if loaded.failed else []
-        said += [text.count(len(loaded.published), "published figure", spell=False)] if loaded.published else []
+        said += [text.count(self.index.count("run"), "run", spell=False)]
+        said += [f"{failed} failed"] if failed else []
+        said += [text.count(published, "published figure", spell=False)] if published else []
         return ", ".join(said)
 
     def _render(self, template: str, path: str, **context: Any) -> str:
-        root = "../" * path.count("/")
-        return self._env.get_template(template).render(
-            **context,
-            root=root,
-            path=path,
-            site_title=self.title,
-            nav=NAV,
-            csp=CSP,
-            assets=self.assets,
-            canonical=self.url(path) if self.base_url is not None else None,
-            version=_version(),
-            records=len(self.loaded.entries),
-            skipped=len(self.loaded.bad),
-        )
+        return self._renderer.render(template, path, **context)
 
 
-def environment() -> jinja2.Environment:
-    """Everything is escaped, an unknown name is an error, and characters that hide others become visible."""
-    env = jinja2.Environment(
-        loader=jinja2.PackageLoader("llmjoules", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: text.clean(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    env.filters["data"] = _data
-    env.filters["count"] = text.count
-    env.filters["breakable"] = _breakable
-    return env
+def longest(curves: Sequence[finding.Curve]) -> list[finding.Curve]:
+    """Of many curves those with most rungs, in their order; more would cover each other."""
+    if len(curves) <= CURVES:
+        return list(curves)
+    chosen = sorted(range(len(curves)), key=lambda i: -len(curves[i].rows))[:CURVES]
+    return [curves[i] for i in sorted(chosen)]
 
 
-def _breakable(name: str) -> Markup:
-    """A name that may go on in the next line after a `-`, `:`, `/` or `_`, rather than anywhere."""
-    pieces = re.split(r"(?<=[-:/_])(?=[^-:/_])", text.clean(name))
-    return Markup("<wbr>").join(pieces)
+def scaling_charts(curves: Sequence[finding.Curve], by_threads: bool) -> list[figures.Figure]:
+    charts = [figures.scaling_figure(longest(curves), figure, by_threads) for figure in ("j_per_token", "tokens_per_s")]
+    return [chart for chart in charts if chart.table.rows]
 
 
-def _data(value: Any) -> Markup:
-    """JSON for a data block: no character that could end the block or begin a tag, and no NaN."""
-    dumped = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return Markup(dumped.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def _group_lead(folder: str, rows: Sequence[Row], entries: Sequence[Entry]) -> str:
-    other = {entry.record.system.name if folder == "models" else entry.record.model.name for entry in entries}
-    said = [text.count(len({row.key for row in rows}), "setting", spell=False)]
-    said += [text.count(len(other), "system" if folder == "models" else "model", spell=False)]
-    said += [text.count(sum(isinstance(entry.record, Run) for entry in entries), "run", spell=False)]
-    failed = sum(isinstance(entry.record, Failed) for entry in entries)
+def _group_lead(folder: str, group: dict[str, Any]) -> str:
+    said = [text.count(len(group["keys"]), "setting", spell=False)]
+    said += [text.count(group["others"], "system" if folder == "models" else "model", spell=False)]
+    said += [text.count(group["runs"], "run", spell=False)]
+    failed = group["failed"].all
     return ", ".join([*said, *([f"{failed} failed"] if failed else [])])
-
-
-def _version() -> str:
-    try:
-        return version("llmjoules")
-    except PackageNotFoundError:
-        return "from source"
-
-
-def _json(record: Record) -> str:
-    return encode(record).decode("utf-8", "replace") + "\n"
-
-
-def run_page(entry: Entry) -> str:
-    return f"runs/{entry.page}.html"
-
-
-def _model_name(entry: Entry) -> str:
-    return entry.record.model.name
-
-
-def _system_name(entry: Entry) -> str:
-    return entry.record.system.name
-
-
-def _subtitle(record: Record, rows: Sequence[Row]) -> str:
-    of = f" of {rows[0].runs}" if rows else ""
-    words = [f"Run {record.repeat + 1}{of}" if isinstance(record, Run | Failed) else f"From {record.source}"]
-    words += [record.model.dtype or "", f"batch {record.workload.batch_size}" if record.workload.batch_size else ""]
-    words += [record.workload.decoding or "", when(record)]
-    return " · ".join(text.shown(word, 80) for word in words if word)
-
-
-def _legend(record: Record) -> list[tuple[str, str, str]]:
-    """Class, name and length of each band under the trace."""
-    return [
-        (f"p-{band.name.replace('+', '-')}", band.name.replace("+", " + "), text.seconds(band.end_s - band.start_s))
-        for band in powerfig.bands(record.phases)
-    ]

@@ -8,27 +8,32 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from llmjoules.records import stats
 from llmjoules.records.record import Channel, DeviceState, Failed, Part, Phase, Published, Record, Run, encode
 from llmjoules.sitegen import text
-from llmjoules.sitegen.aggregate import Row, channels_of, components_of, gain_of, scope_of
+from llmjoules.sitegen.aggregate import channels_of, components_of, gain_of, scope_of
 
 BAR_WIDTH = 220.0
 SUMS_AGREE = 0.001
 
 
-class Card(NamedTuple):
-    """A loud number. half: its ±; notes: what stands below it, in small."""
+class Card(Struct, frozen=True):
+    """A loud number. half: its ±; notes: what stands below it, in small.
+
+    mean: whose mean over all runs of the setting stands there too: `speed` or a component, for its J/token.
+    """
 
     label: str
     value: str
     unit: str
     half: str
     notes: tuple[str, ...]
+    mean: str = ""
 
 
-class Column(NamedTuple):
+class Column(Struct, frozen=True):
     """What a column of the table of phases adds up. beside: why it is in no total, and so added to nothing."""
 
     name: str
@@ -37,7 +42,7 @@ class Column(NamedTuple):
     beside: str = ""
 
 
-class Cell(NamedTuple):
+class Cell(Struct, frozen=True):
     """Joules of one column in one phase; where there is no figure, the reason and the channel that it is of."""
 
     joules: str
@@ -47,7 +52,7 @@ class Cell(NamedTuple):
     channel: str
 
 
-class Bar(NamedTuple):
+class Bar(Struct, frozen=True):
     """One below the other, since components may contain each other and are not added up."""
 
     y: int
@@ -55,7 +60,7 @@ class Bar(NamedTuple):
     colour: str
 
 
-class PhaseRow(NamedTuple):
+class PhaseRow(Struct, frozen=True):
     name: str
     part: bool
     seconds: str
@@ -63,7 +68,7 @@ class PhaseRow(NamedTuple):
     bars: tuple[Bar, ...]
 
 
-class PhaseTable(NamedTuple):
+class PhaseTable(Struct, frozen=True):
     """notes: what the columns beside the totals are; apart: where these have no figure, and why.
 
     legend: class and name of each kind of bar.
@@ -78,7 +83,7 @@ class PhaseTable(NamedTuple):
     apart: tuple[str, ...]
 
 
-class StateRow(NamedTuple):
+class StateRow(Struct, frozen=True):
     """One quantity of a device during the inference."""
 
     channel: str
@@ -88,31 +93,25 @@ class StateRow(NamedTuple):
     extent: str
 
 
-class Fact(NamedTuple):
+class Fact(Struct, frozen=True):
     name: str
     value: str
 
 
-def cards(record: Record, rows: Sequence[Row]) -> list[Card]:
-    """The five figures of a run, each with its mean over all runs of the same setting where there are more."""
-    found = []
-    components = components_of(record)
-    if components:
-        component = components[0]
-        row = next((row for row in rows if row.component == component), None)
-        found += _energy_cards(record, component, row)
-    speed = stats.tokens_per_s(record)
-    row = rows[0] if rows else None
-    found.append(
-        Card("Throughput", text.number(speed), "tokens/s", "", _all_runs(row, row.tokens_per_s if row else None))
-    )
-    if components:
-        found.append(_power_card(record, components[0]))
+def cards(record: Record) -> list[Card]:
+    """The five figures of a run; none of a failed one without totals."""
+    if isinstance(record, Failed) and not record.totals:
+        return []
+    components = components_of(record)[:1]
+    found = [card for component in components for card in _energy_cards(record, component)]
+    speed = text.number(stats.tokens_per_s(record))
+    found.append(Card("Throughput", speed, "tokens/s", "", (), "speed"))
+    found += [_power_card(record, component) for component in components]
     found.append(_latency_card(record))
     return found
 
 
-def _energy_cards(record: Record, component: str, row: Row | None) -> list[Card]:
+def _energy_cards(record: Record, component: str) -> list[Card]:
     total = record.totals[component]
     name = text.component_name(component)
     if total.joules is None:
@@ -128,18 +127,10 @@ def _energy_cards(record: Record, component: str, row: Row | None) -> list[Card]
     per_token = stats.joules_per_token(record, component)
     token_unit = text.unit_for([per_token])
     value = text.number(None if per_token is None else per_token * token_unit.factor)
-    all_runs = _all_runs(row, row.j_per_token if row else None, token_unit.factor)
     return [
         Card(f"{name} energy, inference", shown.mean, f"{unit.prefix}J", shown.half, notes),
-        Card(f"{name} energy per output token", value, f"{token_unit.prefix}J/token", "", all_runs),
+        Card(f"{name} energy per output token", value, f"{token_unit.prefix}J/token", "", (), component),
     ]  # fmt: skip
-
-
-def _all_runs(row: Row | None, estimate: Any, factor: float = 1.0) -> tuple[str, ...]:
-    if row is None or estimate is None or estimate.runs < 2:
-        return ()
-    shown = text.plus_minus(estimate.mean, estimate.half_width, factor)
-    return (f"all {estimate.runs} runs: {shown.mean}" + (f" ± {shown.half}" if shown.half else ""),)
 
 
 def _power_card(record: Record, component: str) -> Card:
@@ -462,9 +453,9 @@ def facts_of_work(record: Record) -> list[Fact]:
 
 def raw_json(record: Record) -> str:
     """The record for reading: indented, without the trace; characters that would not show are written as escapes."""
-    builtins = msgspec.json.decode(encode(record))
-    builtins.pop("trace", None)
-    pretty = json.dumps(builtins, indent=2, ensure_ascii=False)
+    if isinstance(record, Run | Failed):
+        record = msgspec.structs.replace(record, trace=msgspec.UNSET)
+    pretty = msgspec.json.format(encode(record), indent=2).decode("utf-8", "replace")
     return re.sub(r"[^\n\x20-\x7e]", lambda m: m[0] if m[0].isprintable() else _escape(m[0]), pretty)
 
 

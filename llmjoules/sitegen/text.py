@@ -155,6 +155,13 @@ def bytes_size(value: int | None) -> str:
     return DASH if value is None else f"{number(value / 1e9)} GB"
 
 
+def file_size(value: int) -> str:
+    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if value >= limit:
+            return f"{number(value / limit)} {unit}"
+    return f"{value} bytes"
+
+
 def parameters(value: int | None) -> str | None:
     """1 235 000 000 reads 1.24 B."""
     if value is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from math import isfinite
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
@@ -12,7 +13,25 @@ from msgspec import Struct
 from llmjoules.records.record import Failed, Record, Run, Trace
 from llmjoules.records.stats import inference
 
+if TYPE_CHECKING:
+    from numpy import float64
+    from numpy.typing import NDArray
+
 AGREE = 0.001  # as fraction of the joules; rounding of the trace to five digits stays far below
+DRAWN = 0.0002  # what drawing may add to that
+FINE, COARSE = 65_535, 255  # the largest number of 16 and 8 bits; it stands for "not known"
+
+
+class Lines(Struct, frozen=True):
+    """A trace as arrays. edges_s: shape (n + 1,); of each channel mean, least and most power in W, shape (n,).
+
+    Where a power is not known it is NaN.
+    """
+
+    edges_s: NDArray[float64]
+    mean_w: dict[str, NDArray[float64]]
+    low_w: dict[str, NDArray[float64]]
+    high_w: dict[str, NDArray[float64]]
 
 
 class Area(Struct, frozen=True):
@@ -27,7 +46,7 @@ class Area(Struct, frozen=True):
         return self.area_j is not None and abs(self.area_j - self.record_j) <= AGREE * self.record_j
 
 
-def trace_of(record: Record) -> tuple[Trace | None, str | None]:
+def trace_of(record: Record) -> tuple[Lines | None, str | None]:
     """The trace, or the reason why there is none to draw."""
     if not isinstance(record, Run | Failed):
         return None, "Published figures come without a power trace."
@@ -37,29 +56,37 @@ def trace_of(record: Record) -> tuple[Trace | None, str | None]:
         return None, "The record's trace cannot be read."
     if trace is None:
         return None, "The record holds no power trace."
+    return lines_of(trace)
+
+
+def lines_of(trace: Trace) -> tuple[Lines | None, str | None]:
+    import numpy as np
+
     buckets = len(trace.edges_s) - 1
-    lines = trace.channels.values()
-    if buckets < 1 or any(len(column) != buckets for line in lines for column in (line.mean_w, line.min_w, line.max_w)):
+    found = trace.channels.values()
+    if buckets < 1 or any(len(column) != buckets for line in found for column in (line.mean_w, line.min_w, line.max_w)):
         return None, "The record's trace does not have as many values as buckets."
-    if not all(map(isfinite, trace.edges_s)) or any(end < start for start, end in pairwise(trace.edges_s)):
+    edges_s = np.array(trace.edges_s, float)
+    if not np.isfinite(edges_s).all() or (edges_s[1:] < edges_s[:-1]).any():
         return None, "The times of the record's trace do not rise."
-    return trace, None
+    columns = (
+        {name: np.array(getattr(line, part), float) for name, line in trace.channels.items()}
+        for part in ("mean_w", "min_w", "max_w")
+    )
+    return Lines(edges_s, *columns), None
 
 
-def area_j(edges_s: Sequence[float], mean_w: Sequence[float | None], start_s: float, end_s: float) -> float | None:
+def area_j(edges_s: NDArray[float64], mean_w: NDArray[float64], start_s: float, end_s: float) -> float | None:
     """Area under the line of bucket means between two instants, in joules; None where the line has a hole there."""
-    total = 0.0
-    for (left, right), mean in zip(pairwise(edges_s), mean_w, strict=True):
-        inside = min(right, end_s) - max(left, start_s)
-        if inside <= 0:
-            continue
-        if mean is None:
-            return None
-        total += mean * inside
-    return total
+    import numpy as np
+
+    inside = np.minimum(edges_s[1:], end_s) - np.maximum(edges_s[:-1], start_s)
+    touched = inside > 0
+    total = float(mean_w[touched] @ inside[touched])
+    return None if np.isnan(total) else total
 
 
-def areas(record: Record, trace: Trace) -> list[Area]:
+def areas(record: Record, trace: Lines) -> list[Area]:
     """One per component that has joules, over the inference and the channels that its total adds up."""
     phase = inference(record)
     if phase is None:
@@ -69,8 +96,8 @@ def areas(record: Record, trace: Trace) -> list[Area]:
         if total.joules is None:
             continue
         parts = [
-            area_j(trace.edges_s, trace.channels[channel].mean_w, phase.start_s, phase.end_s)
-            if channel in trace.channels
+            area_j(trace.edges_s, trace.mean_w[channel], phase.start_s, phase.end_s)
+            if channel in trace.mean_w
             else None
             for channel in total.channels
         ]
@@ -81,3 +108,97 @@ def areas(record: Record, trace: Trace) -> list[Area]:
 
 def disagreeing(found: Iterable[Area]) -> list[Area]:
     return [area for area in found if area.area_j is not None and not area.agrees]
+
+
+def packed(trace: Lines, names: Sequence[str], span_s: tuple[float, float] | None, banded: bool) -> dict[str, Any]:
+    """What power.js draws, in as few bytes as a chart needs.
+
+    Edges are whole steps from the one before, of a microsecond; powers are parts of the largest, the mean in 16 bits
+    and the band in 8. Where that would move the area over `span_s`, the inference, by more than DRAWN, steps are of a
+    nanosecond and means are written out.
+    """
+    import numpy as np
+
+    edges_s, ends_s = trace.edges_s, None
+    for step_s in (1e-6, 1e-9):
+        ticks = np.rint((edges_s - edges_s[0]) / step_s).astype(np.int64)
+        drawn_s = edges_s[0] + ticks * step_s
+        if span_s is None:
+            break
+        ends_s = tuple(drawn_s[np.abs(edges_s - end_s).argmin()] for end_s in span_s)
+        if all(_alike(trace, trace.mean_w[name], drawn_s, trace.mean_w[name], span_s, ends_s) for name in names):
+            break
+    lines = []
+    for name in names:
+        line = _packed_line(trace, name, banded)
+        if span_s is not None and ends_s is not None and "top_w" in line:
+            means_w = _bits(np.rint(trace.mean_w[name] / line["top_w"] * (FINE - 1)), FINE) * line["top_w"] / (FINE - 1)
+            if not _alike(trace, trace.mean_w[name], drawn_s, means_w, span_s, ends_s):
+                line["mean"] = _written(trace.mean_w[name])
+        lines.append(line)
+    return {"edges": {"from_s": float(edges_s[0]), "step_s": step_s, "widths": np.diff(ticks).tolist()}, "lines": lines}
+
+
+def _alike(
+    trace: Lines,
+    mean_w: NDArray[float64],
+    drawn_s: NDArray[float64],
+    drawn_w: NDArray[float64],
+    span_s: tuple[float, float],
+    ends_s: tuple[float, ...],
+) -> bool:
+    true_j, drawn_j = area_j(trace.edges_s, mean_w, *span_s), area_j(drawn_s, drawn_w, *ends_s)
+    return true_j is None or drawn_j is None or abs(drawn_j - true_j) <= DRAWN * abs(true_j)
+
+
+def _packed_line(trace: Lines, name: str, banded: bool) -> dict[str, Any]:
+    import numpy as np
+
+    mean, low, high = trace.mean_w[name], trace.low_w[name], trace.high_w[name]
+    known = np.concatenate([values[np.isfinite(values)] for values in (mean, high)])
+    top = max(float(known.max()) if len(known) else 0.0, 1e-9)
+    if (mean < 0).any():
+        return {"mean": _written(mean)}
+    line = {"top_w": top, "mean": _text(_bits(np.rint(mean / top * (FINE - 1)), FINE), "<u2")}
+    if banded:
+        line["low"] = _text(_bits(np.floor(low / top * (COARSE - 1)), COARSE), "u1")
+        line["high"] = _text(_bits(np.ceil(high / top * (COARSE - 1)), COARSE), "u1")
+    return line
+
+
+def _written(values: NDArray[float64]) -> list[float | None]:
+    return [value if isfinite(value) else None for value in values.tolist()]
+
+
+def _bits(values: NDArray[float64], unknown: int) -> NDArray[float64]:
+    import numpy as np
+
+    return np.where(np.isfinite(values), np.clip(values, 0, unknown - 1), unknown)
+
+
+def _text(values: NDArray[float64], kind: str) -> str:
+    return base64.b64encode(values.astype(kind).tobytes()).decode()
+
+
+def merged(trace: Lines, names: Sequence[str], most: int, keep_s: Sequence[float]) -> list[tuple[float, ...]]:
+    """Stretches of a few buckets each, about `most` of them: from, to, and per channel mean, least and most power.
+
+    None goes over one of the instants `keep_s`. The mean is the energy of the stretch over its length.
+    """
+    import numpy as np
+
+    edges_s = trace.edges_s
+    buckets = len(edges_s) - 1
+    each = -(-buckets // most)
+    cuts = np.unique(
+        np.concatenate([np.arange(0, buckets, each), np.searchsorted(edges_s, keep_s, "left").clip(0, buckets - 1)])
+    )
+    ends = np.append(cuts[1:], buckets)
+    widths = np.diff(edges_s)
+    columns = [edges_s[cuts], edges_s[ends]]
+    lengths = np.add.reduceat(widths, cuts)
+    for name in names:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            columns.append(np.add.reduceat(trace.mean_w[name] * widths, cuts) / lengths)
+        columns += [np.minimum.reduceat(trace.low_w[name], cuts), np.maximum.reduceat(trace.high_w[name], cuts)]
+    return list(zip(*(column.tolist() for column in columns), strict=True))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from llmjoules.records.record import Failed, Published, Record, Run, System
 from llmjoules.records.stats import Estimate, implied_power_w, joules_per_token, tokens_per_s
@@ -11,10 +13,11 @@ from llmjoules.sitegen import bars, finding, flags, text
 from llmjoules.sitegen.aggregate import (
     FEW_RUNS,
     Row,
+    channels_of,
     components_of,
+    scope_of,
     telling,
 )
-from llmjoules.sitegen.load import Entry
 
 
 class Badge(NamedTuple):
@@ -28,10 +31,11 @@ class Badge(NamedTuple):
 class RowView(NamedTuple):
     """A row of figures as a table shows it. setting: what tells it from others; evidence: where its runs are listed.
 
-    tied: why it cannot be told from the first row of its section, where that is ranked.
+    tied: why it cannot be told from the first row of its section, where that is ranked. batch_size: as a number, or "".
     """
 
     row: Row
+    batch_size: str
     model: str
     model_page: str
     system: str
@@ -65,20 +69,18 @@ class TableView(NamedTuple):
     units: str
 
 
-class RunLine(NamedTuple):
+class RunLine(Struct):
     """A record in a list of runs.
 
-    per_token_unit: empty where there is no figure; state: empty for a finished run. load: counted within the setting.
-    flags: in short words, as one.
+    per_token_unit: empty where there is no figure; state: empty for a finished run. flags: in short words, as one.
+    page, load: set where it is listed: path of its page within the site; its load, counted within the setting.
     """
 
-    page: str
     model: str
     system: str
     units: str
     when: str
     repeat: int | None
-    load: str
     first: bool
     component: str
     joules: text.PlusMinus
@@ -92,6 +94,8 @@ class RunLine(NamedTuple):
     state: str
     error: str
     flags: str
+    page: str = ""
+    load: str = text.DASH
 
 
 def table_view(sections: Iterable[finding.Section], rows: Sequence[Row]) -> TableView:
@@ -125,7 +129,8 @@ def table_view(sections: Iterable[finding.Section], rows: Sequence[Row]) -> Tabl
 def row_views(rows: Sequence[Row]) -> list[RowView]:
     """Rows outside a table: with everything that tells them apart, in plain units."""
     plain = text.Unit("", 1.0)
-    return [_view(row, telling(rows), plain, plain, None) for row in rows]
+    names = telling(rows)
+    return [_view(row, names, plain, plain, None) for row in rows]
 
 
 def _view(
@@ -141,6 +146,7 @@ def _view(
     settings = [row.settings[name] for name in names if name in row.settings]
     return RowView(
         row=row,
+        batch_size=row.settings.get("batch", "").removeprefix("batch "),
         model=finding.short(row.model) if brief else text.shown(row.model),
         model_page=group_page("models", row.model),
         system=text.shown(row.system, 48),
@@ -183,9 +189,7 @@ def basis(estimate: Estimate | None) -> str:
 def row_badges(row: Row) -> tuple[Badge, ...]:
     badges = []
     if row.component:
-        how = f" · {row.scope}" if row.scope and row.source == "measured" else ""
-        meaning = "Which part of the machine, and how its energy was found"
-        badges.append(Badge("scope", text.component_name(row.component) + how, meaning))
+        badges.append(_scope_badge(row.component, row.scope, row.source))
     badges += source_badges(row.source if row.joules is not None else "measured", row.weights, row.published)
     if not row.published and row.runs < FEW_RUNS:
         badges.append(Badge("warn", text.count(row.runs, "run", spell=False), "Fewer than five runs"))
@@ -194,6 +198,13 @@ def row_badges(row: Row) -> tuple[Badge, ...]:
     if row.failed:
         badges.append(Badge("warn", f"{row.failed} failed", "Runs of this setting that did not finish"))
     return tuple(badges)
+
+
+def _scope_badge(component: str, scope: str, source: str) -> Badge:
+    how = f" · {scope}" if scope and source == "measured" else ""
+    return Badge(
+        "scope", text.component_name(component) + how, "Which part of the machine, and how its energy was found"
+    )
 
 
 def source_badges(source: str, weights: str | None, published: bool) -> list[Badge]:
@@ -209,31 +220,30 @@ def source_badges(source: str, weights: str | None, published: bool) -> list[Bad
     return badges
 
 
-def run_badges(record: Record, rows: Sequence[Row]) -> list[Badge]:
-    """Of one run: those of its row, less what counts runs."""
-    if rows:
-        return [badge for badge in row_badges(rows[0]) if badge.kind != "warn"]
-    source = next((total.source for total in record.totals.values()), "measured")
-    failed = [Badge("warn", "failed", "This run did not finish")] if isinstance(record, Failed) else []
-    return [*failed, *source_badges(source, record.model.weights, isinstance(record, Published))]
+def run_badges(record: Record) -> list[Badge]:
+    component = next(iter(components_of(record)), "")
+    total = record.totals.get(component)
+    badges = [Badge("warn", "failed", "This run did not finish")] if isinstance(record, Failed) else []
+    if component and not isinstance(record, Failed):
+        badges.append(
+            _scope_badge(component, scope_of(channels_of(record, component)), record.totals[component].source)
+        )
+    source = total.source if total is not None and total.joules is not None else "measured"
+    return [*badges, *source_badges(source, record.model.weights, isinstance(record, Published))]
 
 
-def run_line(entry: Entry, loads: Mapping[str, int]) -> RunLine:
-    """loads: the number of each load within its setting, by the id of the record."""
-    record = entry.record
+def run_line(record: Record) -> RunLine:
     executed = record if isinstance(record, Run | Failed) else None
     component = next(iter(components_of(record)), "")
     total = record.totals.get(component)
     per_token = joules_per_token(record, component)
     unit = text.unit_for([per_token])
     return RunLine(
-        page=f"{entry.page}.html",
         model=text.shown(record.model.name),
         system=text.shown(record.system.name, 40),
-        units=_units(record.system),
+        units=units_of(record.system),
         when=when(record),
         repeat=executed.repeat + 1 if executed is not None else None,
-        load=f"load {loads[record.id]}" if record.id in loads else text.DASH,
         first=executed is not None and executed.load.first,
         component=text.component_name(component) if component else "",
         joules=text.plus_minus(*((total.joules, total.uncertainty_j) if total is not None else (None, None))),
@@ -250,24 +260,12 @@ def run_line(entry: Entry, loads: Mapping[str, int]) -> RunLine:
     )
 
 
-def load_numbers(entries: Iterable[Entry]) -> dict[str, int]:
-    """Of each executed record, by its id: which of the loads of its setting it belongs to, counted in time from 1."""
-    seen: dict[tuple[str, ...], dict[str, int]] = {}
-    numbers = {}
-    for entry in entries:
-        record = entry.record
-        if isinstance(record, Run | Failed):
-            loads = seen.setdefault((record.model.name, record.system.name, record.class_, record.cell), {})
-            numbers[record.id] = loads.setdefault(record.load.id, len(loads) + 1)
-    return numbers
-
-
 def when(record: Record) -> str:
     """The minute of its start, in UTC as records state it."""
     return text.shown((record.started_at or text.DASH)[:16].replace("T", " "))
 
 
-def _units(system: System) -> str:
+def units_of(system: System) -> str:
     if system.device == "cpu" and system.threads:
         return text.count(system.threads, "thread", spell=False)
     return text.count(system.devices_used, "device", spell=False) if system.devices_used else text.DASH

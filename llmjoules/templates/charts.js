@@ -78,7 +78,7 @@
       showlegend: given.showlegend || ((figure.ends || []).length > 0 && !direct),
       legend: { orientation: "h", x: 0, y: 1.04, yanchor: "bottom", traceorder: "normal", font: { size: 12 } },
       xaxis: axis(given.xaxis, paint), yaxis: axis(given.yaxis, paint),
-      dragmode: figure.bands && wide ? "zoom" : false, hovermode: "closest"
+      dragmode: figure.bands && wide ? "select" : false, selectdirection: "h", hovermode: "closest"
     });
     if (result.xaxis.pad) { pad(result.xaxis); }
     delete result.xaxis.pad;
@@ -131,6 +131,53 @@
     });
   }
 
+  // What other scripts of ours use. Data files are scripts that call put, since nothing else loads from a disk.
+  var LJ = window.LJ = { root: own.root, value: new Map(), waiting: new Map() };
+
+  LJ.put = function (name, value) {
+    LJ.value.set(name, value);
+    if (LJ.waiting.has(name)) { LJ.waiting.get(name)(value); }
+  };
+
+  LJ.load = function (name) {
+    if (LJ.value.has(name)) { return Promise.resolve(LJ.value.get(name)); }
+    return new Promise(function (resolve, reject) {
+      LJ.waiting.set(name, resolve);
+      var script = document.createElement("script");
+      script.src = own.root + "data/" + name + ".js";
+      script.onerror = function () { reject(new Error("There is no " + name + ".")); };
+      document.head.appendChild(script);
+    });
+  };
+
+  // An element: attributes, then children, which are elements or text; text is never read as HTML.
+  LJ.h = function (name, attributes) {
+    var space = /^(svg|rect)$/.test(name) ? document.querySelector("svg") : document.body;
+    var element = document.createElementNS(space.namespaceURI, name);
+    Object.keys(attributes || {}).forEach(function (key) {
+      if (attributes[key] !== false && attributes[key] !== null) { element.setAttribute(key, attributes[key]); }
+    });
+    Array.from(arguments).slice(2).flat(2).forEach(function (child) {
+      if (child !== null && child !== undefined && child !== "") { element.append(child); }
+    });
+    return element;
+  };
+
+  // As text.number: three digits, thousands set apart, a dash where there is none.
+  LJ.number = function (value, significant) {
+    significant = significant || 3;
+    if (value === null || !isFinite(value)) { return "–"; }
+    if (value === 0) { return "0"; }
+    var magnitude = Number(value.toExponential(significant - 1).split("e")[1]), decimals = significant - 1 - magnitude;
+    if (Math.abs(value) >= 1e9 || decimals > 7) {
+      return value.toExponential(significant - 1).replace(/e([+-])(\d)$/, "e$10$2");
+    }
+    var power = Math.pow(10, -decimals), text = decimals > 0 ? value.toFixed(decimals) : (Math.round(value / power) * power).toFixed(0);
+    var parts = text.split(".");
+    if (parts[0].replace("-", "").length > 4) { parts[0] = parts[0].replace(/\B(?=(\d{3})+$)/g, "\u202f"); }
+    return parts.join(".");
+  };
+
   function draw(box) {
     var figure = drawn.get(box), paint = painter();
     return plotly().then(function (Plotly) {
@@ -140,8 +187,10 @@
 
   function start(box) {
     if (drawn.has(box)) { return; }
-    drawn.set(box, JSON.parse(document.getElementById(box.dataset.chart).textContent));
+    var figure = JSON.parse(document.getElementById(box.dataset.chart).textContent);
+    drawn.set(box, figure.edges ? LJ.power(figure).figure : figure);
     draw(box).then(function () {
+      box.dispatchEvent(new Event("drawn"));
       var width = box.clientWidth, timer = 0;
       new ResizeObserver(function () {
         if (box.clientWidth === width) { return; }
@@ -160,10 +209,16 @@
       if (entry.isIntersecting) { seen.unobserve(entry.target); start(entry.target); }
     });
   }, { rootMargin: "120px" });
-  document.querySelectorAll("[data-chart]").forEach(function (box) {
-    seen.observe(box);
-    box.addEventListener("focus", function () { start(box); });
-  });
+  // For all charts below an element.
+  LJ.watch = function (element) {
+    element.querySelectorAll("[data-chart]").forEach(function (box) {
+      seen.observe(box);
+      box.addEventListener("focus", function () { start(box); });
+    });
+    element.querySelectorAll("[data-copy]").forEach(copying);
+    if (LJ.span) { element.querySelectorAll("[data-span]").forEach(LJ.span); }
+  };
+  document.addEventListener("DOMContentLoaded", function () { LJ.watch(document); });
   document.addEventListener("themechange", function () { drawn.forEach(function (_, box) { draw(box); }); });
 
   // On a narrow screen the page that one is on may be beyond the edge of the list of pages.
@@ -178,7 +233,7 @@
   addEventListener("hashchange", unfold);
   unfold();
 
-  document.querySelectorAll("[data-copy]").forEach(function (button) {
+  function copying(button) {
     var text = document.getElementById(button.dataset.copy).textContent;
     button.hidden = false;
     button.addEventListener("click", function () {
@@ -188,7 +243,7 @@
       }
       if (navigator.clipboard) { navigator.clipboard.writeText(text).then(done, function () { select(button); }); } else { select(button); }
     });
-  });
+  }
 
   function select(button) {
     getSelection().selectAllChildren(document.getElementById(button.dataset.copy));

@@ -131,7 +131,7 @@ def test_what_a_row_says_in_words_is_read_on_a_phone_without_scrolling(visit: An
     for name in ("index.html", "runs/f"):
         reader.open(name)
         places = [box.bounding_box() for box in reader.page.locator(".stay").all()]
-        assert all(place["x"] + place["width"] <= 390 for place in places), name
+        assert all(place["x"] + place["width"] <= 390 for place in places if place), name
         assert places or name != "index.html"
     assert not reader.complaints
 

@@ -22,6 +22,9 @@ from llmjoules.records.record import (
     Total,
     encode,
 )
+from llmjoules.sitegen.aggregate import Row, rows_of
+from llmjoules.sitegen.block import rows_of_records, table_of
+from llmjoules.sitegen.index import Index
 from tests.builders import ESTIMATE, NVML, RAPL, energy, make_run
 
 REASON = "too_short: the window (40 ms) is shorter than the meter's period (100 ms)"
@@ -31,6 +34,11 @@ def write(file: Path, records: Iterable[Record], more: bytes = b"") -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(b"".join(encode(record) + b"\n" for record in records) + more)
     return file
+
+
+def rows_from(records: Iterable[Record]) -> list[Row]:
+    """The rows of a site of these records."""
+    return rows_of(Index([table_of(list(rows_of_records(records)), {})]))
 
 
 def runs(watts: Sequence[float] = (38.0, 40.0, 42.0), *, name: str = "a", **changes: Any) -> list[Run]:

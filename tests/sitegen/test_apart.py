@@ -10,12 +10,11 @@ import pytest
 
 from llmjoules.records.record import MeterInfo
 from llmjoules.sitegen import finding
-from llmjoules.sitegen.aggregate import Row, rows_of
+from llmjoules.sitegen.aggregate import Row
 from llmjoules.sitegen.build import build_site
-from llmjoules.sitegen.load import Entry
 from tests.builders import NVML, RAPL
 from tests.sitegen.html import Html
-from tests.sitegen.inputs import runs, write
+from tests.sitegen.inputs import rows_from, runs, write
 
 APPLES = msgspec.structs.replace(
     RAPL.channels[0], wraps_at_j=None, note="Apple's own model of the energy, not a sensor: not for comparing machines"
@@ -32,7 +31,7 @@ def row(watts: float, system: str, meter: MeterInfo, **more: Any) -> Row:
     """Three loads within 0.1 %: an interval of 0.25 % of the mean."""
     spread = watts / 1000
     records = runs([watts - spread, watts, watts + spread], system=system, meter=meter, name=system, **more)
-    return rows_of(Entry(record, record.id, "r.jsonl", 1) for record in records)[0]
+    return rows_from(records)[0]
 
 
 def test_two_systems_closer_than_their_gain_cannot_be_told_apart() -> None:
@@ -69,7 +68,7 @@ def test_one_channel_without_a_known_gain_leaves_the_gain_unknown() -> None:
     for record in records:
         total = msgspec.structs.replace(record.totals["gpu"], channels=("gpu:0", "gpu:1"))
         record.totals = {"gpu": total}
-    assert rows_of(Entry(record, record.id, "r.jsonl", 1) for record in records)[0].gain is None
+    assert rows_from(records)[0].gain is None
 
 
 def test_threads_of_one_machine_are_told_apart_without_a_known_gain() -> None:
@@ -83,7 +82,7 @@ def test_several_boards_of_one_model_name_measured_a_row_so_nothing_cancels() ->
             for uuid in ("GPU-1", "GPU-2")
             for run in runs([watts, watts + 0.1], meter=board(uuid), name=f"{name}{uuid}")
         ]
-        return rows_of(Entry(record, record.id, "r.jsonl", 1) for record in records)[0]
+        return rows_from(records)[0]
 
     assert finding.not_apart(mixed(100.0, "a"), mixed(101.3, "b")) is not None
 
@@ -91,7 +90,7 @@ def test_several_boards_of_one_model_name_measured_a_row_so_nothing_cancels() ->
 def test_overlapping_intervals_and_single_runs_are_reasons_of_their_own() -> None:
     one = row(100.0, "One", RAPL)
     assert finding.not_apart(one, row(100.1, "One", RAPL)) == "the intervals overlap"
-    (single,) = rows_of(Entry(record, record.id, "r.jsonl", 1) for record in runs([900.0], system="One"))
+    (single,) = rows_from(runs([900.0], system="One"))
     assert finding.not_apart(one, single) == "one run has no interval"
 
 

@@ -118,7 +118,7 @@ def test_a_build_that_fails_half_way_leaves_the_old_site_whole(
     with pytest.raises(ZeroDivisionError):
         build(results, out, plotly_stub)
     assert tree(out) == before
-    assert sorted(path.name for path in out.parent.iterdir()) == ["results", "site"]
+    assert sorted(path.name for path in out.parent.iterdir()) == [".site-cache", "results", "site"]
 
 
 def test_a_first_build_that_fails_leaves_nothing(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llmjoules.records.record import Accelerator, MeterInfo
 from llmjoules.sitegen.build import build_site
-from llmjoules.sitegen.pages import environment
+from llmjoules.sitegen.render import environment
 from llmjoules.sitegen.text import file_name
 from tests.builders import RAPL, make_run
 from tests.sitegen.html import pages
@@ -64,13 +64,14 @@ def hostile_records(name: str) -> list[Any]:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_inert(tmp_path: Path, plotly_stub: Path, name: str) -> None:
     build_site([write(tmp_path / "in" / "r.jsonl", hostile_records(name))], tmp_path / "site", plotly_js=plotly_stub)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "site"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".site-cache", "in", "site"]
     for path in (tmp_path / "site").rglob("*"):
         assert all(c.isalnum() or c in "-._" for c in path.name), path
         assert len(path.name) < 80
     for page in pages(tmp_path / "site"):
         for tag, attributes in page.tags:
-            assert tag not in {"img", "iframe", "object", "base", "form"}, page.path
+            assert tag not in {"img", "iframe", "object", "base"}, page.path
+            assert "action" not in attributes, page.path
             assert not [a for a in attributes if a.startswith("on") or a == "style"], page.path
             assert tag != "script" or "src" in attributes or attributes.get("type") == "application/json"
             assert not attributes.get("href", "").lower().startswith(("javascript:", "data:", "/"))

@@ -1,0 +1,187 @@
+"""One block of lines, read once: its records as a columnar table, and what run.html draws its runs from.
+
+Nothing here depends on other records, so that a block is worked out once and kept until its bytes change.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from llmjoules.records import stats
+from llmjoules.records.ids import short_hash
+from llmjoules.records.record import Failed, Published, Record, Run, encode
+from llmjoules.records.store import Line, read_lines
+from llmjoules.sitegen import finding, text
+from llmjoules.sitegen.aggregate import cell_of, components_of, group_of, scope_in, setting_of
+from llmjoules.sitegen.inputs import Block
+from llmjoules.sitegen.runpage import RunView, run_view
+from llmjoules.sitegen.trace import areas, disagreeing, trace_of
+from llmjoules.sitegen.views import run_line, units_of
+
+if TYPE_CHECKING:
+    import pyarrow
+
+SHARD_LINES = 32  # runs in a file of data/runs: about 100 kB
+KINDS = {Run: "run", Failed: "failed", Published: "published"}
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def read_block(block: Block, kept: Path, site: Path | None) -> list[str]:
+    """Write the block's table to `kept` and its shards below `site`, if any; the names of the shards."""
+    import pyarrow
+
+    rows: list[dict[str, Any]] = []
+    bad: list[tuple[int, str, int, int]] = []
+    shards: list[str] = []
+    views: list[RunView] = []
+    with open(block.file, "rb") as stream:
+        stream.seek(block.start)
+        for line in read_lines(stream, block.before, block.end):
+            if isinstance(line.found, str):
+                bad.append((line.number, line.found, line.offset, line.length))
+                continue
+            row, view = _row(line, line.found, block.name, site is not None)
+            rows.append({**row, "shard": shard_of(block, len(rows) // SHARD_LINES), "slot": len(rows) % SHARD_LINES})
+            if view is not None:
+                views.append(view)
+    if site is not None:
+        for k in range(0, len(views), SHARD_LINES):
+            name = shard_of(block, k // SHARD_LINES)
+            shards.append(f"data/runs/{name}.js")
+            target = site / shards[-1]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(packed_script(f"runs/{name}", views[k : k + SHARD_LINES]))
+    table = table_of(rows, {"file": block.name, "bad": bad, "shards": shards})
+    part = kept.with_suffix(".part")
+    options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
+    with pyarrow.OSFile(str(part), "wb") as sink, pyarrow.ipc.new_file(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    part.replace(kept)
+    return shards
+
+
+def shard_of(block: Block, number: int) -> str:
+    """Named by place, so that an appended line changes no other shard's name."""
+    return f"{short_hash((block.place, block.start))}-{number}"
+
+
+def packed_script(name: str, value: Any) -> bytes:
+    """A classic script, since those alone load from a disk too; compressed inside, since a disk does not do that."""
+    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
+    packed = packer.compress(_encoder.encode(value)) + packer.flush()
+    return b'LJ.put("%s","%s");\n' % (name.encode(), base64.b64encode(packed))
+
+
+def rows_of_records(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
+    """Rows as of a file with one record to a line."""
+    for number, record in enumerate(records, 1):
+        row, _ = _row(Line(number, 0, 0, record), record, "", False)
+        yield {**row, "shard": "", "slot": 0}
+
+
+def _row(line: Line, record: Record, file: str, viewed: bool) -> tuple[dict[str, Any], RunView | None]:
+    trace, no_trace = trace_of(record)
+    wrong = disagreeing(areas(record, trace)) if trace is not None else []
+    view = run_view(record, trace, no_trace, file, line.number) if viewed else None
+    components = components_of(record)
+    first = components[0] if components else ""
+    total = record.totals.get(first)
+    load = record.load.id if record.load is not None else ""
+    row = {
+        "line": line.number,
+        "offset": line.offset,
+        "length": line.length,
+        "sha256": hashlib.sha256(encode(record)).hexdigest()[:24],
+        "id": _plain(record.id),
+        "kind": KINDS[type(record)],
+        "page": text.file_name(record.model.name, record.id),
+        "model": _plain(record.model.name),
+        "system": _plain(record.system.name),
+        "started_at": _plain(record.started_at or ""),
+        "cell": cell_of(record),
+        "loads_of": short_hash((cell_of(record), record.class_)) if load else "",
+        "load": _plain(load),
+        "units": units_of(record.system),
+        "key": "" if isinstance(record, Failed) else group_of(record),
+        "setting": "" if isinstance(record, Failed) else _json(setting_of(record)),
+        "tokens_per_s": stats.tokens_per_s(record),
+        "title": view.title if view is not None else finding.run_title(record),
+        "listed": _json(run_line(record)),
+        "flags": [_plain(flag) for flag in record.flags],
+        "wrong": [text.component_name(area.component) for area in wrong],
+        "missing": [
+            {"component": _plain(component), "reason": _plain(found.reason or "")}
+            for component, found in sorted(record.totals.items())
+            if found.joules is None
+        ],
+        "component": _plain(first),
+        "source": total.source if total is not None and total.joules is not None else "",
+        "dummy": record.model.weights == "dummy",
+        "uncertainty_j": total.uncertainty_j if total is not None else None,
+        "parts": [_part(record, component) for component in components],
+    }
+    return row, view
+
+
+def _part(record: Record, component: str) -> dict[str, Any]:
+    total = record.totals[component]
+    return {
+        "component": _plain(component),
+        "joules": total.joules,
+        "j_per_token": stats.joules_per_token(record, component),
+        "power_w": stats.implied_power_w(record, component),
+        "reason": None if total.joules is not None or total.reason is None else _plain(total.reason),
+        "scope": _json(scope_in(record, component)),
+        "phases": [
+            {"name": stretch.name, "joules": joules}
+            for phase in record.phases
+            for stretch in phase.parts or (phase,)
+            if stretch.name != "idle" and (joules := stats.joules_of(stretch.energy, total.channels)) is not None
+        ],
+    }
+
+
+def _json(value: Any) -> str:
+    return _encoder.encode(value).decode("utf-8", "replace")
+
+
+def _plain(value: str) -> str:
+    """Half a surrogate pair, which JSON can spell and UTF-8 cannot, becomes a question mark."""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()
+
+
+def table_of(rows: list[dict[str, Any]], about: dict[str, Any]) -> pyarrow.Table:
+    return _schema_table(rows).replace_schema_metadata({b"about": _encoder.encode(about)})
+
+
+def _schema_table(rows: list[dict[str, Any]]) -> pyarrow.Table:
+    import pyarrow as pa
+
+    words, number, whole = pa.string(), pa.float64(), pa.int64()
+    phase = pa.struct({"name": words, "joules": number})
+    part = pa.struct(
+        {
+            "component": words, "joules": number, "j_per_token": number, "power_w": number,
+            "reason": words, "scope": words, "phases": pa.list_(phase),
+        }
+    )  # fmt: skip
+    kinds = {
+        "line": whole, "offset": whole, "length": whole, "slot": whole, "tokens_per_s": number, "uncertainty_j": number,
+        "dummy": pa.bool_(), "flags": pa.list_(words), "wrong": pa.list_(words),
+        "missing": pa.list_(pa.struct({"component": words, "reason": words})), "parts": pa.list_(part),
+    }  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=pa.schema({name: kinds.get(name, words) for name in COLUMNS}))
+
+
+COLUMNS = (
+    "line", "offset", "length", "sha256", "shard", "slot", "id", "kind", "page", "model", "system", "started_at",
+    "cell", "loads_of", "load", "units", "key", "setting", "tokens_per_s", "title", "listed", "flags", "wrong",
+    "missing", "component", "source", "dummy", "uncertainty_j", "parts",
+)  # fmt: skip

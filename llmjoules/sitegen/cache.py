@@ -1,0 +1,113 @@
+"""What a build remembers for the next one, in a folder beside the site. It may be thrown away at any time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable
+from importlib.metadata import entry_points, version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from llmjoules.sitegen.extra import GROUP
+from llmjoules.sitegen.inputs import Block, Seen
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+class Made(Struct, frozen=True, array_like=True):
+    """A file of the site. key: of what it was made from; empty where it is always made anew. sha256: of a download."""
+
+    key: str
+    stamp: tuple[int, int]
+    sha256: str = ""
+
+
+class Report(Struct, frozen=True):
+    """What the last build found. bad: file, line and why."""
+
+    runs: int
+    failed: int
+    published: int
+    bad: tuple[tuple[str, int, str], ...]
+    pages: int
+
+
+class Memory(Struct, frozen=True):
+    """whole: of everything that the last build was made from."""
+
+    seen: dict[str, Seen] = {}
+    files: dict[str, Made] = {}
+    whole: str = ""
+    report: Report | None = None
+
+
+class Cache:
+    """blocks/KEY.arrow are tables of blocks, memory.json the rest."""
+
+    def __init__(self, site: Path) -> None:
+        self.folder = site.parent / f".{site.name}-cache"
+        self.site = site
+        try:
+            self.memory = msgspec.json.decode((self.folder / "memory.json").read_bytes(), type=Memory)
+        except (OSError, msgspec.MsgspecError):
+            self.memory = Memory()
+
+    def open(self) -> None:
+        """Make the folder; whoever keeps the site in git does not want it there."""
+        (self.folder / "blocks").mkdir(parents=True, exist_ok=True)
+        (self.folder / ".gitignore").write_text("*\n")
+
+    def table(self, key: str) -> Path:
+        return self.folder / "blocks" / f"{key}.arrow"
+
+    def standing(self, ours: Iterable[str]) -> dict[str, Made]:
+        """The files of the last build that nobody has touched since."""
+        known = self.memory.files
+        return {name: known[name] for name in ours if name in known and stamp(self.site / name) == known[name].stamp}
+
+    def save(self, memory: Memory, keys: Iterable[str]) -> None:
+        part = self.folder / "memory.part"
+        part.write_bytes(_encoder.encode(memory))
+        part.replace(self.folder / "memory.json")
+        wanted = {self.table(key).name for key in keys}
+        for path in (self.folder / "blocks").iterdir():
+            if path.name not in wanted:
+                path.unlink()
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """Size and time of a plain file."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+
+
+def key_of(*values: Any) -> str:
+    return hashlib.sha256(_encoder.encode(values)).hexdigest()[:24]
+
+
+def program() -> str:
+    """Hash of everything of ours that decides what a page looks like, and of the library that fills in templates."""
+    digest = hashlib.sha256(version("jinja2").encode())
+    for room in ("records", "sitegen", "templates"):
+        for file in sorted((files("llmjoules") / room).iterdir(), key=lambda file: file.name):
+            if file.is_file():
+                digest.update(f"{room}/{file.name}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def plug_ins() -> list[tuple[str, str, str]]:
+    """The packages that may add pages."""
+    return sorted((p.name, p.value, p.dist.version if p.dist else "") for p in entry_points(group=GROUP))
+
+
+def block_key(program: str, block: Block, shards: bool) -> str:
+    return key_of(program, block.sha256, block.name, block.place, block.start, block.before, shards)

@@ -1,0 +1,212 @@
+"""All records as one table, and the questions that pages ask of it. DuckDB groups, counts and sorts; it runs on one
+thread and every list is ordered, so that the same records give the same bits. Means and intervals are worked out by
+records.stats from the lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import fsum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import msgspec
+
+from llmjoules.sitegen.aggregate import Scope, Setting
+from llmjoules.sitegen.views import RunLine
+
+if TYPE_CHECKING:
+    import pyarrow
+
+ByLoad: TypeAlias = dict[str, list[float]]
+
+
+class Group(NamedTuple):
+    """Runs that are repeats of each other. cell: what it shares with runs that failed."""
+
+    key: str
+    cell: str
+    setting: Setting
+    runs: int
+    loads: int
+    tokens_per_s: ByLoad
+
+
+class Part(NamedTuple):
+    """One component of a group. reason: the first one given for joules that are missing."""
+
+    key: str
+    component: str
+    scopes: tuple[Scope, ...]
+    joules: ByLoad
+    j_per_token: ByLoad
+    power_w: ByLoad
+    reason: str | None
+
+
+class Place(NamedTuple):
+    """Where a record stands: in its file, and in the shard that run.html reads. key: of its rows."""
+
+    page: str
+    file: int
+    line: int
+    offset: int
+    length: int
+    shard: str
+    slot: int
+    key: str
+    sha256: str
+
+
+class Index:
+    """Records in the order of pages: by model, system, start and id. Of records with one id the first read counts."""
+
+    def __init__(self, tables: Sequence[pyarrow.Table]) -> None:
+        import duckdb
+        import pyarrow as pa
+
+        self._sql = duckdb.connect(":memory:", config={"threads": 1})
+        self._line = msgspec.json.Decoder(RunLine)
+        numbered = [
+            table.replace_schema_metadata(None).append_column("file", pa.array([n] * len(table), pa.int64()))
+            for n, table in enumerate(tables)
+        ]
+        self._sql.register("found", pa.concat_tables(numbered))
+        self._sql.execute(
+            """
+            CREATE TABLE record AS
+            SELECT * EXCLUDE (parts, nth), row_number() OVER (ORDER BY model, system, started_at, id) AS pos
+            FROM (SELECT *, row_number() OVER (PARTITION BY id ORDER BY file, line) AS nth FROM found)
+            WHERE nth = 1
+            ORDER BY pos;
+            CREATE TABLE part AS
+            SELECT record.key, coalesce(nullif(record.load, ''), record.id) AS load, pos, unnest(found.parts) AS part
+            FROM found JOIN record USING (file, line) WHERE record.key <> '' ORDER BY pos;
+            CREATE TABLE numbered AS
+            SELECT pos, dense_rank() OVER (PARTITION BY loads_of ORDER BY first) AS load_number
+            FROM (SELECT pos, loads_of, min(pos) OVER (PARTITION BY loads_of, load) AS first FROM record)
+            WHERE loads_of <> '';
+            """
+        )
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = self._sql.execute(query, values).fetchall()
+        return found
+
+    def one(self, query: str, *values: Any) -> Any:
+        return self.rows(query, *values)[0][0]
+
+    def count(self, kind: str | None = None) -> int:
+        found: int = self.one("SELECT count(*) FROM record WHERE kind = coalesce(?, kind)", kind)
+        return found
+
+    def groups(self) -> list[Group]:
+        return [
+            Group(key, cell, msgspec.json.decode(setting, type=Setting), runs, loads, _by_load(of_load, speeds))
+            for key, cell, setting, runs, loads, of_load, speeds in self.rows(
+                """
+                SELECT key, first(cell ORDER BY pos), first(setting ORDER BY pos), count(*),
+                    count(DISTINCT nullif(load, '')),
+                    list(coalesce(nullif(load, ''), id) ORDER BY pos), list(tokens_per_s ORDER BY pos)
+                FROM record WHERE key <> '' GROUP BY key ORDER BY key
+                """
+            )
+        ]
+
+    def parts(self) -> list[Part]:
+        scopes: dict[str, Scope] = {}
+
+        def scope(text: str) -> Scope:
+            if text not in scopes:
+                scopes[text] = msgspec.json.decode(text, type=Scope)
+            return scopes[text]
+
+        return [
+            Part(
+                key, component, tuple(map(scope, texts)), _by_load(loads, joules), _by_load(loads, tokens),
+                _by_load(loads, power), reason,
+            )
+            for key, component, texts, loads, joules, tokens, power, reason in self.rows(
+                """
+                SELECT key, part.component AS component, list(DISTINCT part.scope ORDER BY part.scope),
+                    list(load ORDER BY pos), list(part.joules ORDER BY pos),
+                    list(part.j_per_token ORDER BY pos), list(part.power_w ORDER BY pos),
+                    first(part.reason ORDER BY pos) FILTER (part.reason IS NOT NULL)
+                FROM part GROUP BY key, component ORDER BY key, component
+                """
+            )
+        ]  # fmt: skip
+
+    def phase_means(self) -> dict[tuple[str, str], dict[str, float]]:
+        """Mean joules of each phase by row key and component, over the runs that have it."""
+        found: dict[tuple[str, str], dict[str, float]] = {}
+        for key, component, name, joules in self.rows(
+            """
+            SELECT key, component, phase.name AS name, list(phase.joules ORDER BY pos)
+            FROM (SELECT key, pos, part.component AS component, unnest(part.phases) AS phase FROM part)
+            GROUP BY key, component, name ORDER BY key, component, name
+            """
+        ):
+            found.setdefault((key, component), {})[name] = fsum(joules) / len(joules)
+        return found
+
+    def failed_of_cells(self) -> dict[str, int]:
+        return dict(self.rows("SELECT cell, count(*) FROM record WHERE kind = 'failed' GROUP BY cell ORDER BY cell"))
+
+    def places(self) -> list[Place]:
+        return [
+            Place(*row)
+            for row in self.rows(
+                'SELECT page, file, line, "offset", length, shard, slot, key, sha256 FROM record ORDER BY pos'
+            )
+        ]
+
+    def lines(self, where: str, *values: Any) -> list[RunLine]:
+        """As lists show them, in the order of pages; `where` may begin with a condition and end with a limit."""
+        found = []
+        for page, listed, load in self.rows(
+            f"SELECT page, listed, load_number FROM record LEFT JOIN numbered USING (pos) WHERE {where}", *values
+        ):
+            line = self._line.decode(listed)
+            line.page = page
+            if load is not None:
+                line.load = f"load {load}"
+            found.append(line)
+        return found
+
+    def newest_of_rows(self, most: int) -> dict[str, list[RunLine]]:
+        """By row key: its newest runs, `most` at most, in the order of pages."""
+        found: dict[str, list[RunLine]] = {}
+        for key, page, listed, load in self.rows(
+            """
+            SELECT key, page, listed, load_number FROM record LEFT JOIN numbered USING (pos) WHERE key <> ''
+            QUALIFY row_number() OVER (PARTITION BY key ORDER BY pos DESC) <= ? ORDER BY pos
+            """,
+            most,
+        ):
+            line = self._line.decode(listed)
+            line.page = page
+            if load is not None:
+                line.load = f"load {load}"
+            found.setdefault(key, []).append(line)
+        return found
+
+
+def _by_load(loads: Iterable[str], values: Iterable[float | None]) -> ByLoad:
+    found: ByLoad = {}
+    for load, value in zip(loads, values, strict=True):
+        if value is not None:
+            found.setdefault(load, []).append(value)
+    return found
+
+
+def read_table(file: Path) -> pyarrow.Table:
+    import pyarrow
+
+    with pyarrow.OSFile(str(file), "rb") as source:
+        return pyarrow.ipc.open_file(source).read_all()
+
+
+def about(table: pyarrow.Table) -> dict[str, Any]:
+    """What block.read_block noted beside the rows: the file's name, its bad lines, the block's shards."""
+    found: dict[str, Any] = msgspec.json.decode(table.schema.metadata[b"about"])
+    return found

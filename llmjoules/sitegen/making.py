@@ -1,0 +1,280 @@
+"""Making what has changed: a file of the site has a key of what it is made from; where that is as before, it stays."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.record import Record, json_schema
+from llmjoules.records.store import BadLine
+from llmjoules.sitegen import data, downloads
+from llmjoules.sitegen.cache import Cache, Made, Memory, Report, block_key, key_of, plug_ins, program, stamp
+from llmjoules.sitegen.extra import Results, extra_pages
+from llmjoules.sitegen.index import Index, Place, about, read_table
+from llmjoules.sitegen.inputs import Inputs, record_at, relative
+from llmjoules.sitegen.pages import RUNS_LISTED, BadEntry, Page, Site
+from llmjoules.sitegen.render import NAV, Look
+from llmjoules.sitegen.runpage import RunPage
+from llmjoules.sitegen.workers import BlockJob, Job, PagesJob, Workers
+
+ASSETS = {
+    "css": "site.css",
+    "theme": "theme.js",
+    "charts": "charts.js",
+    "power": "power.js",
+    "run": "run.js",
+    "runs": "runs.js",
+    "reader": "reader.js",
+}
+# The map libraries inside Plotly add a style element, which our pages forbid, unless something has its id already.
+STYLE_IDS = re.compile(rb'getElementById\("([0-9a-f]{64})"\)')
+PATHS = {path for path, _ in NAV} | {"run.html", "404.html"}
+EXTRA_AT = 5  # before downloads
+PAGES_A_JOB = 50
+WORTH_HELPERS = 3  # jobs: starting a helper takes half a second
+
+
+class Options(Struct, frozen=True):
+    title: str
+    base_url: str | None
+    strict: bool
+    max_run_pages: int
+
+
+class Build:
+    """made: whether there is anything to put in place. kept: files of the old site that stay."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        options: Options,
+        script: bytes,
+        memory: Cache,
+        staged: Path,
+        ours: Iterable[str],
+        hands: Workers,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.inputs, self.options, self.staged = inputs, options, staged
+        self.made = False
+        self.kept: dict[str, Made] = {}
+        self._new: dict[str, tuple[str, str]] = {}
+        self._memory, self._hands, self._progress = memory, hands, progress
+        self._done = self._total = 0
+        self._assets, self._look = _assets(options, script)
+        self._code = program()
+        self._salt = key_of(self._code, self._look)
+        self._with_shards = sum(block.lines for block in inputs.blocks) > options.max_run_pages
+        self._keys = [block_key(self._code, block, self._with_shards) for block in inputs.blocks]
+        unread = [(line.file.name, line.why) for line in inputs.bad]
+        self._whole = key_of(self._salt, self._keys, unread, options.max_run_pages, plug_ins())
+        self._standing = memory.standing(ours)
+        self._files = {block.place: Path(block.file) for block in inputs.blocks}
+
+    def last_report(self) -> Report | None:
+        """What the last build found, where nothing that it was made from or wrote has changed since."""
+        last = self._memory.memory
+        if last.report is None or last.whole != self._whole or len(self._standing) < len(last.files):
+            return None
+        self._refuse_bad(self.bad_lines(last.report))
+        return last.report
+
+    def bad_lines(self, report: Report) -> tuple[BadLine, ...]:
+        of_blocks = (BadLine(self._files[place], line, why) for place, line, why in report.bad)
+        return (*self.inputs.bad, *of_blocks)
+
+    def make(self, sources: Sequence[Path], on_bad: Callable[[BadLine], None] | None) -> Report:
+        """Make everything that is not as before. Raises LlmjoulesError where there is nothing to make a site of."""
+        self.made = True
+        self._read_blocks()
+        tables = [read_table(self._memory.table(key)) for key in self._keys]
+        notes = [about(table) for table in tables]
+        bad = tuple(
+            (block.place, line, why)
+            for block, note in zip(self.inputs.blocks, notes, strict=True)
+            for line, why, _, _ in note["bad"]
+        )
+        lines = (*self.inputs.bad, *(BadLine(self._files[place], line, why) for place, line, why in bad))
+        if on_bad is not None:
+            for one in lines:
+                on_bad(one)
+        self._refuse_bad(lines)
+        if not sum(map(len, tables)):
+            raise _nothing(sources, len(lines))
+        index = Index(tables)
+        named = [BadEntry(relative(one.file, sources), one.line, one.why) for one in lines]
+        extra, faults = extra_pages(Results(sources), PATHS)
+        nav = (*NAV[:EXTRA_AT], *((page.path, page.name) for page in extra), *NAV[EXTRA_AT:])
+        self._look = msgspec.structs.replace(self._look, nav=nav)
+        self._salt = key_of(self._code, self._look)
+        site = Site(index, named, self._look, self.options.max_run_pages, self._record_at, extra, faults)
+        skips: dict[str, list[tuple[int, int]]] = {}
+        for block, note in zip(self.inputs.blocks, notes, strict=True):
+            skips.setdefault(block.place, []).extend((offset, length) for _, _, offset, length in note["bad"])
+        pages = self._write(site, skips)
+        return Report(index.count("run"), index.count("failed"), index.count("published"), bad, pages)
+
+    def remember(self, report: Report) -> None:
+        """Call it when the new files are in place."""
+        files_ = dict(self.kept)
+        for name, (key, sha256) in self._new.items():
+            found = stamp(self._memory.site / name)
+            if found is not None:
+                files_[name] = Made(key, found, sha256)
+        self._memory.save(Memory(self.inputs.seen, files_, self._whole, report), self._keys)
+
+    def _read_blocks(self) -> None:
+        jobs = []
+        for block, key in zip(self.inputs.blocks, self._keys, strict=True):
+            kept = self._memory.table(key)
+            if not self._still_good(kept, key):
+                jobs.append((key, BlockJob(block, str(kept), str(self.staged) if self._with_shards else None)))
+        results = self._do([job for _, job in jobs])
+        for (key, _), shards in zip(jobs, results, strict=True):
+            for shard in shards:
+                self._new[shard] = (key, "")
+
+    def _still_good(self, kept: Path, key: str) -> bool:
+        try:
+            shards = about(read_table(kept))["shards"]
+        except (OSError, ValueError, KeyError, TypeError, msgspec.MsgspecError):  # pyarrow's are ValueErrors
+            return False
+        if all(name in self._standing and self._standing[name].key == key for name in shards):
+            self.kept |= {name: self._standing[name] for name in shards}
+            return True
+        return False
+
+    def _write(self, site: Site, skips: dict[str, list[tuple[int, int]]]) -> int:
+        """Write or keep every file; how many of them are pages."""
+        for name, content in self._assets.items():
+            self._put(name, content)
+        if len(site.places) > RUNS_LISTED:
+            self._put("data/index.js", data.index_script(site.index, site.with_page))
+        if site.shell:
+            for name, content in (*data.where_scripts(site.places), *data.setting_scripts(site.settings())):
+                self._put(name, content)
+        parts = downloads.parts_of(self.inputs.blocks, skips)
+        run_pages = self._run_pages(site)
+        pages = [page for page in site.pages() if not self._keep(page.path, self._page_key(page))]
+        jobs: list[Job] = [
+            downloads.PartJob(part.file, part.start, part.end, part.skip, str(self.staged / part.path))
+            for part in parts
+            if not self._keep(part.path, part.key)
+        ]
+        to_make = [part for part in parts if part.path not in self.kept]
+        jobs += [
+            PagesJob(self._look, tuple(run_pages[k : k + PAGES_A_JOB]), str(self.staged))
+            for k in range(0, len(run_pages), PAGES_A_JOB)
+        ]
+        self._total += len(pages) + 1
+        results = self._do(jobs)
+        for part, [sha256] in zip(to_make, results[: len(to_make)], strict=True):
+            self._new[part.path] = (part.key, sha256)
+        for page in pages:
+            self._put(page.path, page.render().encode("utf-8", "replace"), self._page_key(page))
+            self._step()
+        self._downloads(site, parts)
+        self._step()
+        self._put(".nojekyll", b"")
+        paths = [name for name in (*self.kept, *self._new) if name.endswith(".html")]
+        if self.options.base_url is not None:
+            self._put("sitemap.xml", site.sitemap([path for path in paths if path != "404.html"]).encode())
+        return len(paths)
+
+    def _run_pages(self, site: Site) -> list[RunPage]:
+        """The pages of runs that are to be made anew."""
+        todo = []
+        for place in site.places:
+            if place.page not in site.with_page:
+                continue
+            block, beside = self.inputs.blocks[place.file], site.beside(place.key)
+            key = key_of(self._salt, place.sha256, block.name, place.line, beside)
+            names = (f"runs/{place.page}.html", f"runs/{place.page}.json")
+            if not all(self._keep(name, key) for name in names):  # they are made together
+                for name in names:
+                    self.kept.pop(name, None)
+                    self._new[name] = (key, "")
+                todo.append(RunPage(place.page, block.file, block.name, place.line, place.offset, place.length, beside))
+        return todo
+
+    def _downloads(self, site: Site, parts: Sequence[downloads.Part]) -> None:
+        schema = msgspec.json.format(msgspec.json.encode(json_schema()), indent=1) + b"\n"
+        self._put("downloads/schema.json", schema)
+        found = []
+        for part in parts:
+            if part.path in self.kept:
+                made = self.kept[part.path]
+                found.append(downloads.File(part.path, part.name, made.stamp[0], made.sha256))
+            else:
+                size = (self.staged / part.path).stat().st_size
+                found.append(downloads.File(part.path, part.name, size, self._new[part.path][1]))
+        found.append(
+            downloads.File("downloads/schema.json", "JSON Schema", len(schema), hashlib.sha256(schema).hexdigest())
+        )
+        self._put("downloads/SHA256SUMS", downloads.checksums(found))
+        self._put("downloads.html", site.downloads(found).encode("utf-8", "replace"))
+
+    def _page_key(self, page: Page) -> str:
+        return key_of(self._salt, page.path, page.made_of) if page.made_of is not None else ""
+
+    def _keep(self, name: str, key: str) -> bool:
+        made = self._standing.get(name)
+        if not key or made is None or made.key != key:
+            return False
+        self.kept[name] = made
+        return True
+
+    def _put(self, name: str, content: bytes, key: str = "") -> None:
+        target = self.staged / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        self._new[name] = (key, "")
+
+    def _do(self, jobs: Sequence[Job]) -> list[list[str]]:
+        self._total += len(jobs)
+        return self._hands.do_all(jobs, len(jobs) >= WORTH_HELPERS, self._step)
+
+    def _step(self) -> None:
+        self._done += 1
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+    def _record_at(self, place: Place) -> Record:
+        return record_at(self.inputs.blocks[place.file].file, place.offset, place.length)
+
+    def _refuse_bad(self, bad: Sequence[BadLine]) -> None:
+        if bad and self.options.strict:
+            raise LlmjoulesError(
+                f"{len(bad)} of the lines cannot be read, the first being {bad[0].file}:{bad[0].line}.",
+                f"{bad[0].why}.",
+                "Mend or remove them, or build without --strict: they are then counted and skipped.",
+            )
+
+
+def _nothing(sources: Iterable[Path], bad: int) -> LlmjoulesError:
+    where = ", ".join(map(str, sources)) or "the given places"
+    why = f"{bad} lines are not records of llmjoules." if bad else "There is no *.jsonl file with a line in it."
+    return LlmjoulesError(f"No record to build a site from in {where}.", why, "Measure something: llmjoules measure")
+
+
+def _assets(options: Options, script: bytes) -> tuple[dict[str, bytes], Look]:
+    """Style and scripts; a hash in each name, so that no browser shows a new page with an old style."""
+    templates = files("llmjoules") / "templates"
+    contents = {key: (name, (templates / name).read_bytes()) for key, name in ASSETS.items()}
+    contents["plotly"] = ("plotly.min.js", script)
+    paths = {key: _asset_name(name, content) for key, (name, content) in contents.items()}
+    styles = " ".join(sorted({found.decode() for found in STYLE_IDS.findall(script)}))
+    written = {paths[key]: content for key, (_, content) in contents.items()}
+    return written, Look(options.title, options.base_url, paths, styles)
+
+
+def _asset_name(name: str, content: bytes) -> str:
+    stem, _, ending = name.partition(".")
+    return f"assets/{stem}.{hashlib.sha256(content).hexdigest()[:8]}.{ending}"

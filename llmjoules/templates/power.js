@@ -1,0 +1,153 @@
+// The trace of a run: from its packed form to what Plotly draws, and the energy of any span of it.
+(function () {
+  "use strict";
+  var LJ = window.LJ, h = LJ.h, number = LJ.number;
+
+  function bytes(text) {
+    return Uint8Array.from(atob(text), function (character) { return character.charCodeAt(0); });
+  }
+
+  // 16 or 8 bits as parts of `top`; the largest number stands for "not known".
+  function unpacked(text, wide, top) {
+    var raw = bytes(text), unknown = wide ? 65535 : 255, values = [];
+    for (var i = 0; i < raw.length; i += wide ? 2 : 1) {
+      var value = wide ? raw[i] + 256 * raw[i + 1] : raw[i];
+      values.push(value === unknown ? null : value * top / (unknown - 1));
+    }
+    return values;
+  }
+
+  // edges in s, of each line mean, low and high in W; null where it is not known.
+  function decoded(plot) {
+    var at = 0, from = plot.edges.from_s, step = plot.edges.step_s;
+    var edges = [from].concat(plot.edges.widths.map(function (width) { at += width; return from + at * step; }));
+    var lines = plot.lines.map(function (line) {
+      return Object.assign({}, line, {
+        mean: typeof line.mean === "string" ? unpacked(line.mean, true, line.top_w) : line.mean,
+        low: line.low && unpacked(line.low, false, line.top_w), high: line.high && unpacked(line.high, false, line.top_w)
+      });
+    });
+    return { edges: edges, lines: lines };
+  }
+
+  // The least and the most power in each bucket, as one closed outline for each stretch without a hole.
+  function band(edges, line) {
+    var x = [], y = [], start = 0, i;
+    for (var stop = 0; stop <= line.mean.length; stop++) {
+      if (stop < line.mean.length && line.low[stop] !== null && line.high[stop] !== null) { continue; }
+      if (stop > start) {
+        for (i = start; i < stop; i++) { x.push(edges[i], edges[i + 1]); y.push(line.high[i], line.high[i]); }
+        for (i = stop - 1; i >= start; i--) { x.push(edges[i + 1], edges[i]); y.push(line.low[i], line.low[i]); }
+        x.push(null);
+        y.push(null);
+      }
+      start = stop + 1;
+    }
+    return { type: "scatter", mode: "lines", x: x, y: y, fill: "toself", fillcolor: line.color + " 0.18",
+      line: { width: 0 }, hoverinfo: "skip", showlegend: false };
+  }
+
+  LJ.power = function (plot) {
+    var trace = decoded(plot), data = [], edges = trace.edges;
+    trace.lines.forEach(function (line) {
+      if (line.low) { data.push(band(edges, line)); }
+      data.push({ type: "scatter", mode: "lines", name: line.name, x: edges, y: line.mean.concat(line.mean.slice(-1)),
+        line: Object.assign({ shape: "hv", width: 1.6, color: line.color }, line.dash ? { dash: "dot" } : {}),
+        hovertemplate: "%{y:.4g} W at %{x:.3f} s<extra></extra>", connectgaps: false });
+    });
+    return { trace: trace, figure: {
+      data: data, ends: plot.ends || [], bands: plot.bands,
+      layout: {
+        xaxis: { ticksuffix: " s", showticksuffix: "first", showgrid: false, range: [edges[0], edges[edges.length - 1]] },
+        yaxis: { ticksuffix: " W", showticksuffix: "last", rangemode: "tozero", fixedrange: true }
+      }
+    } };
+  };
+
+  // Joules under a line between two instants; null where it has a hole there.
+  function area(edges, mean, from, to) {
+    var sum = 0;
+    for (var i = 0; i < mean.length; i++) {
+      var inside = Math.min(edges[i + 1], to) - Math.max(edges[i], from);
+      if (inside > 0) {
+        if (mean[i] === null) { return null; }
+        sum += mean[i] * inside;
+      }
+    }
+    return sum;
+  }
+
+  function sentence(line, plot, edges, from, to) {
+    var joules = area(edges, line.mean, from, to), name = h("strong", {}, plain(line.name)), length = to - from;
+    if (joules === null) { return [name, ": in a part of this span its power is not known."]; }
+    var words = ": " + number(joules, 4) + " J, mean " + number(joules / length) + " W";
+    if (plot.tokens) {
+      var steps = plot.tokens.times_s.filter(function (at) { return at > from && at <= to; }).length;
+      var tokens = steps * plot.tokens.each;
+      words += ", " + number(tokens, 4) + " tokens";
+      if (tokens) { words += ", " + number(joules / tokens) + " J/token"; }
+    }
+    return [name, words + "."];
+  }
+
+  // Names are escaped for Plotly, which reads entities in labels.
+  function plain(name) {
+    return name.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
+  }
+
+  // Choosing a span: by drawing over the chart, by a phase, or by its two ends in numbers.
+  LJ.span = function (place) {
+    var source = document.getElementById(place.dataset.span), box = document.querySelector('[data-chart="' + source.id + '"]');
+    var plot = JSON.parse(source.textContent), edges = null, lines = null;
+    var says = h("ul", { class: "plain-list", role: "status" }), bands = plot.bands;
+    var last = bands.length ? bands.map(function (b) { return b.text; }) : [];
+    var phase = h("select", {}, h("option", { value: "" }, "a span of your own"), last.map(function (text, i) {
+      return h("option", { value: i }, text);
+    }));
+    var from = h("input", { type: "number", step: "any" }), to = h("input", { type: "number", step: "any" });
+    var zoom = h("button", { type: "button" }, "Zoom"), whole = h("button", { type: "button" }, "Whole run");
+    place.append(
+      h("p", { class: "choose" }, h("label", {}, "Energy of ", phase), h("label", {}, " from ", from, " s"), h("label", {}, " to ", to, " s "), zoom, " ", whole),
+      says);
+    place.hidden = false;
+
+    function tell() {
+      var start = parseFloat(from.value), end = parseFloat(to.value);
+      if (!edges) { var trace = LJ.power(plot).trace; edges = trace.edges; lines = trace.lines; }
+      start = Math.max(start, edges[0]);
+      end = Math.min(end, edges[edges.length - 1]);
+      says.replaceChildren();
+      if (start < end) {
+        lines.forEach(function (line) { says.append(h("li", {}, sentence(line, plot, edges, start, end))); });
+      }
+      zoom.disabled = !(start < end);
+      return [start, end];
+    }
+    function choose(start, end) {
+      from.value = Number(start.toFixed(4));
+      to.value = Number(end.toFixed(4));
+      tell();
+    }
+    function show(range) {
+      if (window.Plotly && box.classList.contains("js-plotly-plot")) { window.Plotly.relayout(box, { "xaxis.range": range, selections: [] }); }
+    }
+    phase.addEventListener("change", function () {
+      var chosen = bands[phase.value];
+      if (chosen) { choose(chosen.x0, chosen.x1); }
+    });
+    [from, to].forEach(function (input) {
+      input.addEventListener("input", function () { phase.value = ""; tell(); });
+    });
+    zoom.addEventListener("click", function () { show(tell()); });
+    whole.addEventListener("click", function () { tell(); show([edges[0], edges[edges.length - 1]]); });
+    box.addEventListener("drawn", function () {
+      box.on("plotly_selected", function (event) {
+        if (event && event.range) {
+          phase.value = "";
+          choose(Math.min.apply(null, event.range.x), Math.max.apply(null, event.range.x));
+        }
+      });
+    });
+    zoom.disabled = true;
+  };
+})();

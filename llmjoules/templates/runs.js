@@ -1,0 +1,120 @@
+// All runs in pages of a hundred, by model, system, setting or flag. The index is loaded when a filter is touched.
+(function () {
+  "use strict";
+  var LJ = window.LJ, h = LJ.h, number = LJ.number, SIZE = 100;
+  var place = document.querySelector("[data-finder]"), results = document.querySelector("[data-found]"), root = place.dataset.root;
+  var index = null, found = [], page = 0, wanted = {};
+
+  var search = h("input", { type: "search", placeholder: "Model or system", "aria-label": "Model or system" });
+  var order = h("select", { "aria-label": "Order" }, [["", "by model and system"], ["per_token", "lowest J/token first"], ["speed", "fastest first"], ["joules", "least J first"]]
+    .map(function (one) { return h("option", { value: one[0] }, one[1]); }));
+  var says = h("p", { class: "note", role: "status" }), only = h("span", {}), pager = h("p", { class: "pager" });
+  place.append(h("p", { class: "choose" }, search, " ", order, " ", only), says);
+  place.hidden = false;
+  says.textContent = LJ.number(Number(place.dataset.of), 9) + " runs";
+
+  function coded(column, i) { return column[0][column[1][i]]; }
+
+  // Rows that match, as numbers: each list of names is searched once, and the rows by their numbers.
+  function matches() {
+    var count = index.own.length, words = search.value.toLowerCase().split(/\s+/).filter(Boolean), keep = [];
+    var models = index.model[0].map(lower), systems = index.system[0].map(lower);
+    var setting = wanted.setting ? index.setting[0].indexOf(wanted.setting) : null;
+    var flags = wanted.flag ? index.flags[0].map(function (own) { return own.split("\n").indexOf(wanted.flag) >= 0; }) : null;
+    var kind = wanted.kind ? index.kind[0].indexOf(wanted.kind) : null, pairs = new Map();
+    function fits(model, system) {
+      var key = model * systems.length + system;
+      if (!pairs.has(key)) {
+        var text = models[model] + " " + systems[system];
+        pairs.set(key, words.every(function (word) { return text.indexOf(word) >= 0; }));
+      }
+      return pairs.get(key);
+    }
+    for (var i = 0; i < count; i++) {
+      if (words.length && !fits(index.model[1][i], index.system[1][i])) { continue; }
+      if (setting !== null && index.setting[1][i] !== setting) { continue; }
+      if (kind !== null && index.kind[1][i] !== kind) { continue; }
+      if (flags && !flags[index.flags[1][i]]) { continue; }
+      keep.push(i);
+    }
+    var by = order.value, sign = by === "speed" ? -1 : 1;
+    if (by) {
+      var values = index[by];
+      keep.sort(function (a, b) {
+        var one = values[a], other = values[b];
+        return one === null ? (other === null ? a - b : 1) : other === null ? -1 : sign * (one - other) || a - b;
+      });
+    }
+    return keep;
+  }
+
+  function lower(text) { return text.toLowerCase(); }
+
+  function badge(kind, words) { return [h("span", { class: "badge " + kind }, words), " "]; }
+
+  function row(i) {
+    var id = coded(index.slug, i), per = index.per_token[i], small = per !== null && per > 0 && per < 0.1;
+    id = (id ? id + "-" : "") + index.hash.substr(8 * i, 8);
+    var href = root + (index.own[i] === "1" ? "runs/" + id + ".html" : "run.html#id=" + id);
+    var load = index.load[i] ? "load " + index.load[i] : "–", kind = coded(index.kind, i), source = coded(index.source, i);
+    var system = coded(index.system, i), units = coded(index.units, i);
+    return h("tr", {},
+      h("th", { scope: "row", class: "name" }, h("a", { href: href }, coded(index.model, i)), h("span", { class: "note when" }, coded(index.when, i)),
+        h("span", { class: "narrow" }, system + ", " + units + ", " + load)),
+      h("td", { class: "place", title: system }, system), h("td", { class: "place" }, units), h("td", { class: "place" }, load),
+      h("td", { class: "n" }, number(index.speed[i])),
+      h("td", { class: "n" }, small ? [number(per * 1000), " ", h("span", { class: "pm" }, "mJ")] : number(per)),
+      h("td", { class: "n" }, h("span", { class: "num" }, number(index.joules[i], 4), index.doubt[i] === null ? "" : h("span", { class: "pm" }, " ± " + number(index.doubt[i], 2)))),
+      h("td", { class: "n" }, number(index.watts[i])),
+      h("td", {}, kind ? badge(kind === "failed" ? "warn" : kind, kind) : "", coded(index.component, i) ? badge("scope", coded(index.component, i)) : "",
+        source && source !== "measured" ? badge(source, source) : "", index.dummy[i] === "1" ? badge("dummy", "dummy weights") : ""));
+  }
+
+  function table() {
+    var names = [["Run"], ["System", "place"], ["Setting", "place"], ["Load", "place"], ["tokens/s", "n"], ["J/token", "n"], ["J", "n"], ["W", "n"], ["Scope"]];
+    return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Runs" }, h("table", { class: "plain runs named" },
+      h("thead", {}, h("tr", {}, names.map(function (name) { return h("th", { scope: "col", class: name[1] || null }, name[0]); }))),
+      h("tbody", {}, found.slice(page * SIZE, (page + 1) * SIZE).map(row))));
+  }
+
+  function turn(words, to) {
+    var button = h("button", { type: "button" }, words);
+    button.disabled = to < 0 || to * SIZE >= found.length || to === page;
+    button.addEventListener("click", function () { page = to; show(); results.scrollIntoView(); });
+    return button;
+  }
+
+  function show() {
+    var last = Math.max(Math.ceil(found.length / SIZE) - 1, 0);
+    says.textContent = number(found.length, 9) + " of " + number(index.own.length, 9) + " runs; page " + (page + 1) + " of " + (last + 1);
+    pager.replaceChildren(turn("First", 0), " ", turn("Previous", page - 1), " ", turn("Next", page + 1), " ", turn("Last", last));
+    results.replaceChildren(found.length ? table() : h("p", { class: "lead" }, "No run is like this."), pager);
+  }
+
+  function find() {
+    LJ.load("index").then(function (loaded) {
+      var start = performance.now();
+      index = loaded;
+      found = matches();
+      page = 0;
+      show();
+      place.dataset.took = (performance.now() - start).toFixed(1);
+    }, function (error) { says.textContent = error.message; });
+  }
+
+  // #setting=KEY, #flag=FLAG or #kind=failed: what other pages link to.
+  function fromLink() {
+    var asked = new URLSearchParams(location.hash.slice(1));
+    wanted = {};
+    ["setting", "flag", "kind"].forEach(function (name) { if (asked.get(name)) { wanted[name] = asked.get(name); } });
+    var names = Object.keys(wanted), all = h("button", { type: "button" }, "Show all");
+    all.addEventListener("click", function () { location.hash = ""; });
+    only.replaceChildren.apply(only, names.length ? ["only " + names.map(function (name) { return name + " " + wanted[name]; }).join(", ") + " ", all] : []);
+    if (names.length || index) { find(); }
+  }
+
+  search.addEventListener("input", find);
+  order.addEventListener("change", find);
+  addEventListener("hashchange", fromLink);
+  fromLink();
+})();
