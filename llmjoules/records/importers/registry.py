@@ -63,7 +63,8 @@ class Importers:
 
     def guess(self, file: SourceFile) -> list[str]:
         """The formats that this file looks like."""
-        return [name for name, importer in self.by_name.items() if _matches(importer, file)]
+        special = (name for name, importer in self.by_name.items() if not importer.general)
+        return [name for name in special if _matches(self.by_name[name], file)]
 
 
 def _matches(importer: Importer, file: SourceFile) -> bool:

@@ -79,6 +79,7 @@ class Table(Importer):
     name = "csv"
     summary = "any table in CSV, with a mapping file: --set mapping=FILE.toml"
     Options = CsvOptions
+    general = True
 
     def matches(self, file: SourceFile) -> bool:
         first = "".join(file.lines_at_head(1))

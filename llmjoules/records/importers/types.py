@@ -83,11 +83,13 @@ class Importer:
     """Reads one format. A subclass is about a page: it says which files are its own, and yields records from one.
 
     name: what the command calls the format. summary: one line. Options: a typed struct of what it can be told.
+    general: it takes files of other formats too, and is no good guess.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     Options: ClassVar[type[Options]] = Options
+    general: ClassVar[bool] = False
 
     def matches(self, file: SourceFile) -> bool:
         """Is this its format? By `file.lines_at_head()`, `file.head` (64 kB, decompressed) and `file.name`."""

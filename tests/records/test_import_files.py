@@ -1,0 +1,501 @@
+"""Every format in miniature, with answers worked out by hand; and files as they really arrive."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmjoules.records import stats
+from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.importers.importing import Report, import_files, read_files
+from llmjoules.records.importers.types import Units
+from llmjoules.records.record import Published
+from llmjoules.records.store import BadLine, read_results
+from tests.builders import make_run
+from tests.records.importing import Read, phase_j
+
+PYJOULES = """timestamp;tag;duration;nvidia_gpu_0;nvidia_gpu_1
+1700000000.0;tokenizer;0.5;30000;31000
+1700000000.5;pipeline load;10.0;600000;610000
+1700000010.5;inference;8.0;900000;700000
+1700000100.0;tokenizer;0.5;30000;31000
+1700000100.5;pipeline load;10.0;600000;610000
+1700000110.5;inference;10.0;1000000;900000
+"""
+POWER = """load model,200.0,100.0,400.0,4000,100
+load model,200.0,100.0,400.0,4000,100
+inference-64-0,200.0,300.0,400.0,2000,10000
+inference-64-0,300.0,INVALID,400.0,2000,12000
+"""
+RUNS = """Timestamp,Phase,Runtime (s),GPU Energy (mJ),Output Token Limit,Number of Input Tokens,Iteration,Model,Number of GPUs,Prompt,Total Number of Tokens,Batch Size,System,CPU Core
+1700000000.0,tokenizer,0.3,20000,32,0,0,tiny-7b,1,startup,0,32,argonne-swing,1
+1700000000.5,model load,40.0,3000000,32,0,0,tiny-7b,1,startup,0,32,argonne-swing,1
+1700000050.0,start-inference-A-0,2.0,300000,32,8,0,tiny-7b,1,"What, is
+this?",40,32,argonne-swing,1
+1700000060.0,start-inference-A-1,1.0,150000,32,8,1,tiny-7b,1,"What, is
+this?",38,32,argonne-swing,1
+"""  # noqa: E501 - as the study writes it
+EMISSIONS = """timestamp,project_name,run_id,duration,emissions,cpu_energy,gpu_energy,ram_energy,energy_consumed,cpu_model,gpu_model,ram_total_size
+2024-01-01T00:00:00,tiny,one,10.0,0.1,0.0001,0.001,0.00001,0.00111,Some CPU,2 x NVIDIA A40,64
+2024-01-01T00:00:10,tiny,one,20.0,0.2,0.0002,0.002,0.00002,0.00222,Some CPU,2 x NVIDIA A40,64
+2024-01-01T00:00:11,tiny,two,0.002,0.2,0.0002,0.0,0.00002,0.00022,Some CPU,2 x NVIDIA A40,64
+"""  # noqa: E501 - one header
+CONFIGURATION = {
+    "model_id": "org/tiny-8b", "gpu_model": "H100", "num_gpus": 2, "max_num_seqs": 64, "avg_batch_size": 60.0,
+    "avg_output_len": 500.0, "energy_per_token_joules": 0.5, "energy_per_request_joules": 250.0,
+    "avg_power_watts": 1000.0, "output_throughput_tokens_per_sec": 2000.0, "median_itl_ms": 20.0,
+    "tensor_parallel": 2, "weight_precision": "bfloat16", "total_params_billions": 8.0,
+}  # fmt: skip
+V2 = {
+    "Model": "org/tiny", "GPU": "NVIDIA H100 80GB HBM3", "TP": 2, "PP": 2, "Energy/req (J)": 200.0,
+    "Avg TPOT (s)": 0.05, "Token tput (tok/s)": 1000.0, "Avg Output Tokens": 400.0, "Avg BS (reqs)": 30.0,
+    "Max BS (reqs)": 32,
+}  # fmt: skip
+REPORT = {
+    "load_model": {"energy": {"unit": "kWh", "cpu": 0.0001, "ram": 0.0001, "gpu": 0.001, "total": 0.0012}},
+    "prefill": {"energy": {"unit": "kWh", "cpu": 0.001, "ram": None, "gpu": 0.01, "total": 0.011}},
+    "decode": {"energy": {"unit": "kWh", "cpu": 0.002, "ram": None, "gpu": 0.03, "total": 0.032},
+               "efficiency": {"unit": "tokens/kWh", "value": 1.0}},
+}  # fmt: skip
+TELEMETRY = {
+    "telemetry_data": {
+        "summary": {"start_time": "2025-01-01T00:00:00", "end_time": "2025-01-01T00:00:50"},
+        "endpoints": {"localhost:9401": {"gpus": {"gpu_0": {"gpu_name": "NVIDIA H100 80GB HBM3", "metrics": {
+            "energy_consumption": {"avg": 0.22, "min": 0.2, "max": 0.215, "p10": None, "unit": "MJ"},
+            "power_usage": {"avg": 310.0, "unit": "W"}}}}}},
+    }
+}  # fmt: skip
+SPL = (
+    "".join(
+        f"Time,07-17-2024 07:00:{second:02d}.000,Watts,{watts},Volts,239.2,Amps,3.4,PF,0.96,Mark,x_testing,"
+        f"Ch1,Watts,{watts / 2},Volts,239.4,Amps,1.7,PF,0.96,Ch2,Watts,{watts / 2},Volts,239.0,Amps,1.7,PF,0.96\n"
+        for second, watts in enumerate((1000.0, 3000.0, 3200.0, 3100.0, 1000.0))
+    )
+    + "\n"
+)
+ZEUS = """start_time,window_name,elapsed_time,gpu0_energy,gpu1_energy
+100.0,__GlobalPowerLimitOptimizer_250,10.0,2000.0,2100.0
+120.0,__GlobalPowerLimitOptimizer_200,12.0,1900.0,2000.0
+"""
+SMI = "timestamp, power.draw [W], utilization.gpu [%], utilization.memory [%]\n" + "".join(
+    f"2024/04/02 07:36:21.{10 + 100 * poll + gpu:03d}, {100 * (gpu + 1)}.00 W, 0 %, 0 %\n"
+    for poll in range(9)
+    for gpu in range(3)
+)
+UPROF = """AMDPROFILER POWER PROFILE REPORT
+
+PROFILE RECORDS
+RecordId,Timestamp,socket0-package-power,core0-power,
+1,23:59:59:900,  100.00,    5.00,
+2,0:0:0:000,  200.00,    5.00,
+3,0:0:0:100,  200.00,    5.00,
+"""
+MAPPING = """
+delimiter = ";"
+decimal_comma = true
+tool = "lab table"
+columns = {model = "Model", prompt_tokens = "In", generated_tokens = "Out", load = "Process", repeat = "No"}
+values = {system = "lab", accelerator = "NVIDIA A40", devices = 1, batch_size = 1}
+energy = [{column = "Energy (mJ)", unit = "mJ", component = "gpu"}]
+time = [{column = "t (ms)", unit = "ms"}]
+"""
+LAB = "Model;In;Out;Process;No;Energy (mJ);t (ms)\ntiny;8;100;a;0;500000,5;2500\ntiny;8;100;a;1;510000;2600\n"
+TEXTS = {
+    "energy-inference": PYJOULES,
+    "codecarbon": EMISSIONS,
+    "ml-energy": json.dumps({"task": "chat", "configurations": [CONFIGURATION]}),
+    "ml-energy-v2": json.dumps(V2),
+    "optimum-benchmark": json.dumps(REPORT),
+    "aiperf": json.dumps(TELEMETRY),
+    "mlperf-power": SPL,
+    "zeus": ZEUS,
+}
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    def written(text: str | bytes, name: str = "file.csv") -> Path:
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return written
+
+
+def stored(out: Path) -> list[Any]:
+    return [found.record for found in read_results([out], lambda bad: pytest.fail(str(bad)))]
+
+
+def run(format_name: str, path: Path, out: Path, **more: Any) -> tuple[Report, list[BadLine]]:
+    bad: list[BadLine] = []
+    return import_files(format_name, [path], out, on_bad=bad.append, **more), bad
+
+
+def test_a_pyjoules_log(write: Any) -> None:
+    read = Read("energy-inference", write(PYJOULES, "tiny-cuda-2.csv"))
+    first, second = read.records
+    assert (first.model.name, first.system.devices_used) == ("tiny", 2)
+    assert first.totals["gpu"].joules == pytest.approx(1600.0)  # 900 + 700
+    assert phase_j(first, "model+pipeline") == pytest.approx(1210.0)
+    assert stats.tokens_per_s(first) == pytest.approx(25.0)  # 200 assumed in 8 s
+    assert stats.joules_per_token(second, "gpu") == pytest.approx(9.5)
+    assert [record.repeat for record in read.records] == [0, 1]
+    assert first.load != second.load
+    assert first.cell == second.cell
+    assert first.origin is not None
+    assert (first.origin.line, second.origin.line if second.origin else 0) == (2, 5)
+    assert first.origin.units == {"nvidia_gpu_0": "mJ", "nvidia_gpu_1": "mJ"}
+    assert first.started_at == "2023-11-14T22:13:20.000Z"
+
+
+def test_a_short_phase_on_a_counter_is_unresolved_also_where_it_shows_joules(write: Any) -> None:
+    text = PYJOULES.replace("pipeline load;10.0;600000;610000", "pipeline load;0.01;0;7000", 1)
+    record = Read("energy-inference", write(text)).records[0]
+    assert [energy.joules for energy in record.phases[1].energy] == [None, None]
+    assert all((energy.reason or "").startswith("unresolved: ") for energy in record.phases[1].energy)
+
+
+def test_a_powermetrics_table_without_a_header(write: Any) -> None:
+    record = Read("energy-inference", write(POWER, "tiny-7b-2024-04-04-15-14-54-power.csv")).only
+    assert record.model.name == "tiny-7b"
+    assert [phase.name for phase in record.phases] == ["model+pipeline", "inference"]
+    assert phase_j(record, "model+pipeline", "cpu") == pytest.approx(1.6)  # 4 W for 0.4 s
+    assert record.totals["gpu"].joules == pytest.approx(5.6)  # 10 W × 0.2 s + 12 W × 0.3 s
+    assert phase_j(record, "inference", "cpu", share=True) == pytest.approx(0.3)  # 3/4 of 2 W for 0.2 s
+    assert set(record.flags) == {"share_incomplete:cpu", "tokens_assumed"}
+    assert record.workload.new_tokens == 64
+
+
+def test_a_stretched_sample_with_impossible_power_is_flagged(write: Any) -> None:
+    text = POWER.replace("300.0,INVALID,400.0,2000,12000", "300.0,10.0,400.0,2000,65000")
+    assert "stretched_interval:gpu" in Read("energy-inference", write(text)).only.flags
+
+
+def test_a_column_of_dates_is_no_length_of_a_sample(write: Any) -> None:
+    read = Read("energy-inference", write(POWER.replace("load model,200.0", "load model,1700000000000")))
+    assert len(read.bad) == 2
+    assert "no length of a sample" in read.bad[0].why
+
+
+def test_a_run_file_with_line_breaks_in_prompts_and_the_line_ends_of_a_spreadsheet(write: Any) -> None:
+    text = "\ufeff" + RUNS.replace("\n", "\r\n").replace('is\r\nthis?"', 'is\nthis?"')
+    read = Read("energy-inference", write(text))
+    assert not read.bad
+    first, second = read.records
+    assert [phase.name for phase in first.phases] == ["tokenizer", "model", "inference"]
+    assert (second.tokens.generated if second.tokens else None) == 30  # 38 in all, 8 of them read
+    assert stats.joules_per_token(second, "gpu") == pytest.approx(5.0)  # 150 J
+    assert (second.workload.batch_size, second.repeat) == (1, 1)
+    assert second.origin is not None
+    assert second.origin.line == 6
+
+
+def test_counts_rounded_by_hand_give_no_joules_per_token(write: Any) -> None:
+    read = Read("energy-inference", write(RUNS.replace(",40,32,argonne", ",41,32,argonne")))
+    assert [record.tokens for record in read.records] == [None, None]
+    assert stats.joules_per_token(read.records[0], "gpu") is None
+    assert any("rounded by hand" in note for note in read.notes)
+
+
+def test_microjoules_over_millijoules_are_flagged_until_somebody_confirms(write: Any, tmp_path: Path) -> None:
+    path, out = write(RUNS.replace("(mJ)", "(uJ)")), tmp_path / "out"
+    report, _ = run("energy-inference", path, out)
+    assert [record.totals["gpu"].joules for record in stored(out)] == [pytest.approx(0.3), pytest.approx(0.15)]
+    doubt = report.doubts["power_below_idle:gpu"]
+    assert (doubt.count, doubt.line) == (2, 2)
+    assert "a thousand times more, 150 W, would be possible" in doubt.example
+    again = tmp_path / "again"
+    report, _ = run("energy-inference", path, again, units=Units({"GPU Energy (uJ)": "mJ"}, by="A. Tester"))
+    first = stored(again)[0]
+    assert not report.doubts
+    assert first.totals["gpu"].joules == pytest.approx(300.0)
+    (correction,) = first.origin.corrections
+    assert (correction.column, correction.stated, correction.taken) == ("GPU Energy (uJ)", "uJ", "mJ")
+    assert correction.by == "A. Tester"
+
+
+def test_joules_over_millijoules_are_flagged(write: Any) -> None:
+    record = Read("energy-inference", write(RUNS.replace("(mJ)", "(J)"))).records[0]
+    assert "power_above_limit:gpu" in record.flags
+
+
+def test_a_sum_column_in_another_unit_is_said_and_not_used(write: Any) -> None:
+    text = RUNS.replace("GPU Energy (mJ)", "GPU-0 Energy (mJ)").replace("CPU Core\n", "GPU Energy (J)\n")
+    for energy in ("20000", "3000000", "300000", "150000"):
+        text = text.replace(f",{energy},32,", f",{energy},32,", 1)
+    text = text.replace("argonne-swing,1\n", "argonne-swing,150000\n")
+    read = Read("energy-inference", write(text))
+    assert read.records[1].totals["gpu"].joules == pytest.approx(150.0)
+    assert "sum_column_doubtful:gpu" in read.records[1].flags
+
+
+def test_a_trace_of_nvidia_smi_of_three_gpus_is_not_one_series(write: Any) -> None:
+    record = Read("energy-inference", write(SMI)).only
+    assert record.system.devices_used == 3
+    assert [energy.joules for energy in record.phases[0].energy] == pytest.approx([80.0, 160.0, 240.0])  # 0.8 s
+
+
+def test_a_cut_last_line_of_a_trace_is_bad_even_where_it_looks_like_a_number(write: Any) -> None:
+    read = Read("energy-inference", write(SMI + "2024/04/02 07:36:22.910, 36"))
+    assert [(bad.line, "cut" in bad.why) for bad in read.bad] == [(29, True)]
+    assert read.only.totals["gpu"].joules == pytest.approx(480.0)
+
+
+def test_a_timechart_over_midnight_goes_on_with_the_next_day(write: Any) -> None:
+    record = Read("energy-inference", write(UPROF)).only
+    assert record.phases[0].duration_s == pytest.approx(0.2)
+    assert record.totals["cpu"].joules == pytest.approx(35.0)  # 0.1 s at 150 W, 0.1 s at 200 W
+
+
+def test_codecarbon_rows_are_cumulative_and_its_ram_is_modelled(write: Any) -> None:
+    one, two = Read("codecarbon", write(EMISSIONS)).records
+    assert one.totals["gpu"].joules == pytest.approx(7200.0)  # 0.002 kWh of the last row, not 0.003 of both
+    assert one.totals["dram"].joules == pytest.approx(72.0)
+    assert [one.totals[name].source for name in ("gpu", "cpu", "dram")] == ["measured", "modelled", "modelled"]
+    assert (one.system.devices_used, one.system.accelerators[0].name) == (2, "NVIDIA A40")
+    assert two.totals["gpu"].joules is None
+    assert (two.totals["gpu"].reason or "").startswith("unresolved: ")
+
+
+def test_watt_hours_over_a_column_of_kilowatt_hours_are_flagged(write: Any) -> None:
+    record = Read("codecarbon", write(EMISSIONS.replace(",0.002,0.00002,0.00222", ",2.0,0.00002,2.00022"))).records[0]
+    assert "power_above_limit:gpu" in record.flags  # 360 kW
+
+
+def test_pieces_of_broken_rows_are_named_and_skipped(write: Any) -> None:
+    read = Read("codecarbon", write(EMISSIONS + "ine,N,,,,,,,,,,\n"))
+    assert [bad.line for bad in read.bad] == [5]
+    assert len(read.records) == 2
+
+
+def test_ml_energy_v3(write: Any) -> None:
+    record = Read("ml-energy", write(TEXTS["ml-energy"])).only
+    assert stats.joules_per_token(record, "gpu") == 0.5
+    assert stats.implied_power_w(record, "gpu") == 1000.0
+    assert record.flags == ()
+    assert record.figures is not None
+    assert record.figures.itl_s == {"p50": 0.02}
+    assert (record.system.devices_used, record.system.strategy) == (2, "tensor-parallel 2")
+
+
+def test_ml_energy_columns_that_do_not_fit_together_are_flagged(write: Any) -> None:
+    wrong = {"configurations": [{**CONFIGURATION, "energy_per_token_joules": 0.6}]}
+    assert set(Read("ml-energy", write(json.dumps(wrong))).only.flags) == {
+        "per_token_not_joules:gpu",
+        "power_not_per_token:gpu",
+    }
+
+
+def test_ml_energy_v2_and_its_older_tables(write: Any) -> None:
+    record = Read("ml-energy-v2", write(json.dumps(V2))).only
+    assert stats.joules_per_token(record, "gpu") == 0.5
+    assert (record.system.devices_used, record.workload.batch_size) == (4, 32)
+    old = "model,throughput,response_length,latency,energy\norg/old-7b,20.0,200.0,10.5,1500.0\n"
+    record = Read("ml-energy-v2", write(old, "A40_chat_benchmark.csv")).only
+    assert stats.joules_per_token(record, "gpu") == 7.5
+    assert stats.implied_power_w(record, "gpu") == pytest.approx(142.857, rel=1e-5)
+
+
+def test_optimum_benchmark_report(write: Any, tmp_path: Path) -> None:
+    config = {
+        "backend": {"model": "org/tiny-8B"},
+        "scenario": {"num_samples": 10, "generate_kwargs": {"max_new_tokens": 101}, "input_shapes": {"batch_size": 1}},
+        "environment": {"gpu": ["NVIDIA H100 80GB HBM3"], "gpu_vram_mb": 85520809984},
+    }
+    write(json.dumps(config), "benchmark_config.json")
+    write('{"duration": 100.0}', "prefill_codecarbon.json")
+    write('{"duration": 300.0}', "generate_codecarbon.json")
+    record = Read("optimum-benchmark", write(json.dumps(REPORT), "benchmark_report.json")).only
+    assert record.totals["gpu"].joules == pytest.approx(144000.0)  # 0.04 kWh
+    assert record.totals["dram"].joules is None
+    assert stats.joules_per_token(record, "gpu") == pytest.approx(108.0)  # 0.03 kWh over 10 × 100
+    assert stats.tokens_per_s(record) == pytest.approx(5.0)
+    assert stats.inference_s(record) == 300.0
+
+
+def test_aiperf_reads_megajoules_of_a_counter_since_boot(write: Any) -> None:
+    record = Read("aiperf", write(json.dumps(TELEMETRY))).only
+    assert record.totals["gpu"].joules == pytest.approx(15000.0)  # not 220 kJ
+    assert record.phases[0].energy[1].joules == pytest.approx(15500.0)  # 310 W for 50 s
+
+
+def test_aiperf_without_an_endpoint_says_so(write: Any) -> None:
+    empty = {"telemetry_data": {**TELEMETRY["telemetry_data"], "endpoints": {}}}
+    with pytest.raises(LlmjoulesError, match="No energy"):
+        Read("aiperf", write(json.dumps(empty)))
+
+
+def test_mlperf_scores_the_window_and_not_the_mark(write: Any) -> None:
+    path = write(SPL, "box-tiny-offline-run_1-spl.txt")
+    whole = Read("mlperf-power", path).only
+    assert whole.totals["wall"].joules == pytest.approx(10300.0)  # 2000 + 3100 + 3150 + 2050
+    write(':::MLLOG {"key": "power_begin", "value": "07-17-2024 07:00:00.500", "time_ms": 1}\n'
+          ':::MLLOG {"key": "power_end", "value": "07-17-2024 07:00:03.500", "time_ms": 2}\n',
+          "box-tiny-offline-run_1-mlperf_log_detail.txt")  # fmt: skip
+    write("Samples per second: 10\nTokens per second: 1000\n", "box-tiny-offline-run_1-mlperf_log_summary.txt")
+    record = Read("mlperf-power", path).only
+    assert (record.system.name, record.model.name) == ("box", "tiny")
+    assert record.totals["wall"].joules == pytest.approx(9300.0)  # mean of 3000, 3200, 3100 W for 3 s
+    assert stats.joules_per_token(record, "wall") == pytest.approx(3.1)
+
+
+def test_zeus_windows_carry_their_power_limit(write: Any) -> None:
+    first, second = Read("zeus", write(ZEUS, "A40+tiny+gpu0,1.csv")).records
+    assert first.totals["gpu"].joules == 4100.0
+    assert [board.power_limit_w for board in second.system.accelerators] == [200.0, 200.0]
+    assert first.cell != second.cell
+
+
+def test_any_table_with_a_mapping(write: Any) -> None:
+    mapping = write(MAPPING, "lab.toml")
+    first, second = Read("csv", write(LAB), mapping=str(mapping)).records
+    assert first.totals["gpu"].joules == pytest.approx(500.0005)
+    assert stats.joules_per_token(second, "gpu") == pytest.approx(5.1)
+    assert stats.implied_power_w(first, "gpu") == pytest.approx(200.0002)
+    assert first.load == second.load
+    assert [first.repeat, second.repeat] == [0, 1]
+
+
+def test_a_decimal_comma_is_named_with_its_column_and_remedy(write: Any) -> None:
+    mapping = write(MAPPING.replace("decimal_comma = true", ""), "lab.toml")
+    read = Read("csv", write(LAB), mapping=str(mapping))
+    assert [bad.line for bad in read.bad] == [2]
+    assert read.bad[0].why.startswith("column 'Energy (mJ)': '500000,5' has a decimal comma; write 500000.5")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("energy = [", "energie = ["), "Bad mapping"),
+        (('column = "Energy (mJ)"', 'column = "Energy"'), "No column 'Energy'"),
+        (('unit = "mJ"', 'unit = "mj"'), "Unknown unit mj"),
+        (("values = {system", "values = {sistem"), "Unknown entry of the mapping: sistem"),
+        (("[{column", "[[{column"), "Bad mapping"),
+    ],
+)
+def test_a_wrong_mapping_is_answered_by_name(write: Any, change: tuple[str, str], message: str) -> None:
+    mapping = write(MAPPING.replace(*change), "lab.toml")
+    with pytest.raises(LlmjoulesError, match=message):
+        Read("csv", write(LAB), mapping=str(mapping))
+
+
+def test_own_records_go_through_unchanged(tmp_path: Path) -> None:
+    from llmjoules.records.store import ResultsFile
+
+    results = ResultsFile(tmp_path / "a", "x")
+    original = make_run()
+    results.append(original)
+    results.close()
+    report, _ = run("llmjoules", results.path, tmp_path / "b")
+    assert (report.new, stored(tmp_path / "b")) == (1, stored(tmp_path / "a"))
+
+
+@pytest.mark.parametrize("format_name", TEXTS)
+def test_a_second_import_adds_nothing_and_each_record_says_where_it_was_read(
+    format_name: str, write: Any, tmp_path: Path
+) -> None:
+    path, out = write(TEXTS[format_name], "source.txt"), tmp_path / "out"
+    first, _ = run(format_name, path, out)
+    again, _ = run(format_name, path, out)
+    assert first.new > 0
+    assert (again.new, again.there) == (0, first.new)
+    for record in stored(out):
+        assert isinstance(record, Published)
+        assert record.origin is not None
+        assert (record.origin.file, len(record.origin.sha256)) == ("source.txt", 64)
+        assert str(tmp_path) not in repr(record)
+
+
+@pytest.mark.parametrize("format_name", TEXTS)
+def test_a_compressed_file_is_read_as_well(format_name: str, write: Any) -> None:
+    plain = Read(format_name, write(TEXTS[format_name], "source.txt")).records
+    packed = Read(format_name, write(gzip.compress(TEXTS[format_name].encode()), "source.txt.gz")).records
+    assert [record.totals for record in packed] == [record.totals for record in plain]
+
+
+@pytest.mark.parametrize("format_name", TEXTS)
+def test_a_wrong_format_is_guessed_and_the_right_one_named(format_name: str, write: Any, tmp_path: Path) -> None:
+    wrong = "zeus" if format_name != "zeus" else "aiperf"
+    with pytest.raises(LlmjoulesError) as raised:
+        run(wrong, write(TEXTS[format_name], "source.txt"), tmp_path / "out")
+    assert format_name in raised.value.why
+    assert raised.value.fix == f"llmjoules import {format_name} source.txt"
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "\ufeff"])
+def test_an_empty_file_is_said_to_be_empty(text: str, write: Any, tmp_path: Path) -> None:
+    with pytest.raises(LlmjoulesError, match=r"Nothing in|not of format"):
+        run("codecarbon", write(text), tmp_path / "out")
+
+
+@pytest.mark.parametrize("format_name", ["ml-energy", "ml-energy-v2", "optimum-benchmark", "aiperf"])
+def test_truncated_json_names_line_and_column(format_name: str, write: Any, tmp_path: Path) -> None:
+    text = json.dumps(json.loads(TEXTS[format_name]), indent=1)[:-20]
+    with pytest.raises(LlmjoulesError) as raised:
+        run(format_name, write(text), tmp_path / "out")
+    assert f"line {text.count(chr(10)) + 1}, column " in raised.value.what
+    assert "cut off" in raised.value.why
+
+
+def test_a_duplicate_row_counts_once(write: Any, tmp_path: Path) -> None:
+    report, bad = run("energy-inference", write(PYJOULES + PYJOULES.splitlines()[6] + "\n"), tmp_path / "out")
+    assert [str(line).partition(":")[2] for line in bad] == ["8: the same row as line 7: counted once"]
+    assert (report.new, report.bad) == (2, 1)
+
+
+def test_a_cut_last_line_is_bad_and_said_to_be_cut(write: Any, tmp_path: Path) -> None:
+    report, bad = run("energy-inference", write(PYJOULES + "1700000200.0;tokeni"), tmp_path / "out")
+    assert [line.line for line in bad] == [8]
+    assert any("no end: its writer was stopped" in note for note in report.notes)
+
+
+def test_strict_fails_on_a_bad_line_and_keeps_what_was_read(write: Any, tmp_path: Path) -> None:
+    with pytest.raises(LlmjoulesError, match="1 lines"):
+        run("energy-inference", write(PYJOULES + "x;y\n"), tmp_path / "out", strict=True)
+    assert len(stored(tmp_path / "out")) == 2
+
+
+def test_one_unreadable_file_does_not_take_the_others_down(write: Any, tmp_path: Path) -> None:
+    good, empty = write(PYJOULES, "good.csv"), write("", "empty.csv")
+    report = import_files("energy-inference", [empty, good, tmp_path / "none.csv"], tmp_path / "out")
+    assert (report.new, len(report.refused)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("format_name", "settings", "message"),
+    [
+        ("codecarbn", {}, "codecarbon"),
+        ("energy-inference", {"modle": "x"}, "model"),
+        ("energy-inference", {"new_tokens": "many"}, "Expected `int"),
+    ],
+)
+def test_a_wrong_name_gets_the_nearest(format_name: str, settings: dict[str, str], message: str, write: Any) -> None:
+    with pytest.raises(LlmjoulesError, match=message) as raised:
+        list(read_files(format_name, [write(PYJOULES)], settings))
+    assert raised.value.fix
+
+
+def test_a_unit_for_a_column_that_does_not_exist_is_said(write: Any, tmp_path: Path) -> None:
+    with pytest.raises(LlmjoulesError, match="No column 'GPU Energy'"):
+        run("energy-inference", write(RUNS), tmp_path / "out", units=Units({"GPU Energy": "mJ"}))
+
+
+def test_what_no_record_keeps_is_listed(write: Any, tmp_path: Path) -> None:
+    report, _ = run("energy-inference", write(RUNS), tmp_path / "out")
+    assert report.unmapped["column Prompt"] == 1
+    report, _ = run("codecarbon", write(EMISSIONS, "e.csv"), tmp_path / "out")
+    assert report.unmapped["column emissions"] == 1
+
+
+def test_settings_name_what_the_file_does_not(write: Any) -> None:
+    settings = {"model": "Big", "system": "lab", "accelerator": "NVIDIA V100", "new_tokens": "100", "study": "s"}
+    record = Read("energy-inference", write(PYJOULES), **settings, licence="CC-BY-4.0").records[0]
+    assert (record.model.name, record.system.name, record.study) == ("Big", "lab", "s")
+    assert record.workload.new_tokens == 100
+    assert record.origin is not None
+    assert record.origin.licence == "CC-BY-4.0"
+    assert "tokens_assumed" not in record.flags
