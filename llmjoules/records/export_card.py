@@ -15,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 from llmjoules.records import stats
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.record import Failed, Published, Record
+from llmjoules.records.rounding import plus_minus
 from llmjoules.records.stats import Estimate, estimate
 
 _SOURCES = {"measured": "measured", "modelled": "ESTIMATED (a model, not a measurement)", "simulated": "SIMULATED"}
@@ -22,7 +23,7 @@ _COMPONENTS = {"gpu": "GPU", "cpu": "CPU", "dram": "DRAM", "ane": "neural engine
 
 
 class _Key(NamedTuple):
-    """What the runs of a row have in common; as words, except for the last two."""
+    """What the runs of a row have in common, in words. stated: the figure is a mean that its source states."""
 
     system: str
     units: str
@@ -32,6 +33,7 @@ class _Key(NamedTuple):
     weights: str
     method: str
     origin: str
+    stated: bool
     cell: str
 
 
@@ -41,6 +43,7 @@ class _Values(NamedTuple):
     j_per_token: dict[str, list[float]]
     tokens_per_s: dict[str, list[float]]
     gains: set[float | None]
+    flags: set[str]
 
 
 def write_card(records: Iterable[Record], stream: BinaryIO) -> None:
@@ -85,16 +88,25 @@ def _add(record: Record, groups: dict[_Key, _Values]) -> None:
             source=total.source if total is not None else next((c.source for _, c in channels), "measured"),
             weights=record.model.weights or "",
             method=", ".join(sorted({f"{meter}, {channel.kind}" for meter, channel in channels})),
-            origin=record.source if isinstance(record, Published) else "",
+            origin=_origin(record),
+            stated=total is None or total.joules is None,
             cell=record.cell or record.id,
         )
-        group = groups.setdefault(key, _Values({}, {}, set()))
+        group = groups.setdefault(key, _Values({}, {}, set(), set()))
         load = record.load.id if record.load is not None else record.id
         group.j_per_token.setdefault(load, []).append(value)
         speed = stats.tokens_per_s(record)
         if speed is not None:
             group.tokens_per_s.setdefault(load, []).append(speed)
+        group.flags.update(record.flags)
         group.gains.update(channel.gain for _, channel in channels)
+
+
+def _origin(record: Record) -> str:
+    """Where published figures are from; repeats of one file share it."""
+    if not isinstance(record, Published):
+        return ""
+    return record.source if record.origin is None else f"{record.origin.tool}, {record.origin.file}"
 
 
 def _units(record: Record) -> str:
@@ -132,10 +144,10 @@ def _lines(model: str, groups: dict[_Key, _Values]) -> Iterable[str]:
     yield "|---|---|---|---:|---:|---|---:|"
     for key, values in groups.items():
         energy = estimate(values.j_per_token)
-        speed = _plus_minus(estimate(values.tokens_per_s)) if values.tokens_per_s else "–"
+        speed = _interval(estimate(values.tokens_per_s)) if values.tokens_per_s else "–"
         system = ", ".join(filter(None, (key.system, key.units)))
-        count = "published" if key.origin else f"{energy.runs} ({energy.loads})"
-        cells = [system, key.work, _component(key), _plus_minus(energy), speed, _how(key, values), count]
+        count = "a stated mean" if key.stated else f"{energy.runs} ({energy.loads})"
+        cells = [system, key.work, _component(key), _interval(energy), speed, _how(key, values), count]
         yield f"| {' | '.join(_markdown(cell) for cell in cells)} |"
     yield ""
     yield (
@@ -151,12 +163,16 @@ def _lines(model: str, groups: dict[_Key, _Values]) -> Iterable[str]:
 
 def _metadata(model: str, groups: dict[_Key, _Values]) -> Iterable[str]:
     """The Hub takes results without their labels, so only measured energy of real weights stands here."""
-    fit = {key: v for key, v in groups.items() if key.source == "measured" and key.weights != "dummy"}
+    fit = {
+        key: values
+        for key, values in groups.items()
+        if key.source == "measured" and key.weights != "dummy" and not any(map(_disputed, values.flags))
+    }
     yield "tags:"
     yield "- energy"
     yield "- llmjoules"
     if not fit:
-        yield "# No model-index: none of the figures below is measured energy of real weights."
+        yield "# No model-index: none of the figures below is measured energy of an inference with real weights."
         return
     yield "model-index:"
     yield f"- name: {_yaml(model)}"
@@ -183,6 +199,11 @@ def _metadata(model: str, groups: dict[_Key, _Values]) -> Iterable[str]:
         yield f"        loads: {energy.loads}"
 
 
+def _disputed(flag: str) -> bool:
+    """The figure is not that of the inference, as the record itself says."""
+    return flag.partition(":")[0] == "not_as_headed"
+
+
 def _component(key: _Key) -> str:
     return _COMPONENTS.get(key.component, key.component)
 
@@ -196,14 +217,13 @@ def _how(key: _Key, values: _Values) -> str:
         "gain not known" if known is None or None in gains else f"gain ± {known * 100:.3g} %",
         "dummy weights" if key.weights == "dummy" else "",
         f"published: {key.origin}" if key.origin else "",
+        f"flags: {', '.join(sorted(values.flags))}" if values.flags else "",
     ]
     return "; ".join(filter(None, said))
 
 
-def _plus_minus(value: Estimate) -> str:
-    if value.half_width is None:
-        return f"{value.mean:.4g}"
-    return f"{value.mean:.4g} ± {value.half_width:.2g}"
+def _interval(value: Estimate) -> str:
+    return plus_minus(value.mean, value.half_width)
 
 
 def _plain(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from llmjoules.records import stats
 from llmjoules.records.record import Energy, Failed, Published, Record, Run
+from llmjoules.records.rounding import plus_minus
 
 LABELS = {"modelled": "estimated: a model, not a measurement", "simulated": "simulated: no device was read"}
 BAR = 320.0  # pixels of the longest
@@ -52,7 +53,7 @@ def record_html(record: Record) -> str:
     for component, total in record.totals.items():
         per_token = stats.joules_per_token(record, component)
         said = f"{_number(per_token)} J per output token" if per_token is not None else total.reason or ""
-        figure = _plus_minus(total.joules, total.uncertainty_j)
+        figure = plus_minus(total.joules, total.uncertainty_j)
         rows.append((f"{component}, inference", _number(stats.inference_s(record)), "+".join(total.channels), figure,
                      _watts(total.joules, stats.inference_s(record)), said))  # fmt: skip
     if isinstance(record, Published) and record.figures is not None:
@@ -128,11 +129,7 @@ def _chart(bars: Sequence[Bar]) -> str:
 
 
 def _joules(energy: Energy) -> str:
-    return _plus_minus(energy.joules, energy.uncertainty_j)
-
-
-def _plus_minus(value: float | None, half: float | None) -> str:
-    return _number(value) if half is None or value is None else f"{_number(value)} ± {half:.2g}"
+    return plus_minus(energy.joules, energy.uncertainty_j)
 
 
 def _watts(joules: float | None, seconds: float | None) -> str:

@@ -8,6 +8,7 @@ import json
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import msgspec
@@ -25,14 +26,18 @@ from llmjoules.records.record import (
     Error,
     Failed,
     Figures,
+    Load,
     Model,
+    Origin,
     Phase,
     Published,
     Record,
     System,
     Total,
+    Workload,
     encode,
 )
+from llmjoules.records.rounding import plus_minus
 from llmjoules.records.store import BadLine, read_results
 from tests.builders import ESTIMATE, NVML, make_run
 
@@ -261,6 +266,24 @@ def test_a_data_frame_has_the_table_with_missing_values_and_types(tmp_path: Path
     assert len(llmjoules.to_pandas([run, run])) == 2 * len(llmjoules.to_pandas(run))
 
 
+def test_the_studys_figures_come_out_of_import_and_export(tmp_path: Path) -> None:
+    shared = Path(__file__).parents[3] / "shared" / "data"
+    if not shared.exists():
+        pytest.skip("needs ../shared")
+    expected = json.loads((shared / "EXPECTED.json").read_text())
+    for name in ("llama2-7b-cuda-8.csv", "llama2-mps.csv"):
+        file = shared / "energy-inference" / "hotcarbon24" / name
+        assert main(["import", "energy-inference", str(file), "--out", str(tmp_path / name)]) == 0
+        assert main(["export", str(tmp_path / name), "--format", "csv", "--out", str(tmp_path / "out.csv")]) == 0
+        with (tmp_path / "out.csv").open(newline="") as stream:
+            found = list(csv.DictReader(stream))
+        joules = [float(row["joules"]) for row in found if row["level"] == "total" and row["component"] == "gpu"]
+        answer = expected[f"energy-inference/hotcarbon24/{name}"]["phases"]["inference"]["gpu_j"]
+        assert len(joules) == answer["n"]
+        assert fmean(joules) == pytest.approx(answer["mean"], rel=1e-6)
+        assert stdev(joules) == pytest.approx(answer["sd"], rel=1e-6)
+
+
 def test_every_column_is_documented_with_its_unit() -> None:
     text = Path(__file__).parents[2].joinpath("docs", "export.md").read_text("utf-8")
     for column in COLUMNS:
@@ -296,7 +319,7 @@ def test_a_model_card_has_metadata_that_the_hub_reads() -> None:
     assert "gain ± 5 %" in result.metric_args["method"]
     assert data.model_name == "a/b"
     assert "co2_eq_emissions" not in text
-    assert "| 4.1 ± 0.25 |" in text
+    assert "| 4.10 ± 0.25 |" in text
 
 
 def test_a_model_card_keeps_estimates_and_dummies_out_of_the_metadata_and_labels_them() -> None:
@@ -305,6 +328,37 @@ def test_a_model_card_keeps_estimates_and_dummies_out_of_the_metadata_and_labels
         text = card(record)
         assert repocard.ModelCard(text).data.eval_results is None
         assert label in text
+
+
+def test_repeats_from_another_tools_file_are_one_row_of_a_model_card() -> None:
+    origin = Origin(tool="a log", file="x.csv", sha256="0" * 64)
+    repeats = [
+        msgspec.structs.replace(
+            PUBLISHED, id=f"p{n}", source=f"a log: x.csv, line {n}", origin=origin, cell="c",
+            load=Load(id=f"l{n}", first=True), figures=None, workload=Workload(new_tokens=10, batch_size=1),
+            totals={"gpu": Total(joules=20.0 + n, source="measured")},
+        )
+        for n in (0, 2)
+    ]  # fmt: skip
+    (row,) = [line for line in card(*repeats).splitlines() if "a log, x.csv" in line and line.startswith("|")]
+    assert "| 2.1 ± 1.3 |" in row  # of 2.0 and 2.2: t(1) = 12.7062 times 0.1
+    assert row.endswith("| 2 \\(2\\) |")
+
+
+def test_a_figure_that_is_not_of_the_inference_says_so_and_stays_out_of_the_metadata() -> None:
+    text = card(msgspec.structs.replace(PUBLISHED, flags=("not_as_headed:gpu",)))
+    assert "\nmodel-index:" not in text
+    assert "flags: not\\_as\\_headed:gpu" in text
+    assert "| a stated mean |" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "said"),
+    [(840.1238, 4.2342, "840.1 ± 4.2"), (6061.2, 104.16, "6061 ± 104"), (0.0123, 0.00049, "0.01230 ± 0.00049"),
+     (4.0, 0.0, "4"), (None, 1.0, "–"), (1e300, 1e299, "1e+300"), (2.0, float("nan"), "2")],
+)  # fmt: skip
+def test_a_mean_has_as_many_digits_as_its_half_width(value: float | None, half: float | None, said: str) -> None:
+    assert plus_minus(value, half) == said
 
 
 @given(st.text(min_size=1))

@@ -31,8 +31,8 @@ def svg(shown: Any) -> list[ET.Element]:
 
 def test_a_run_shows_phases_and_totals_with_figures_worked_out_by_hand() -> None:
     rows = table(make_run(new_tokens=20, inference_s=2.0, inference_w=40.0))
-    assert ["inference", "2", "cpu:0", "80 ± 0.81", "40", ""] in rows
-    assert ["cpu, inference", "2", "cpu:0", "80 ± 0.8", "40", "4 J per output token"] in rows
+    assert ["inference", "2", "cpu:0", "80.00 ± 0.81", "40", ""] in rows
+    assert ["cpu, inference", "2", "cpu:0", "80.00 ± 0.80", "40", "4 J per output token"] in rows
 
 
 def test_bars_are_as_long_as_their_joules() -> None:
