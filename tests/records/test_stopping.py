@@ -7,6 +7,8 @@ from math import sqrt
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llmjoules.records.stopping import judge, lag_one, runs_per_load
 from tests.records.studies import covers, judged, repeats
@@ -84,6 +86,19 @@ def test_a_mean_of_zero_has_no_relative_width_and_goes_on_to_the_most() -> None:
     zero = judge(one_each(*[0.0] * 6), precision=0.02)
     assert zero.half_width is None
     assert not zero.stop
+
+
+figures = st.lists(st.lists(st.floats(50, 150), min_size=1, max_size=4), min_size=1, max_size=12)
+
+
+@given(figures, st.sampled_from([0.125, 8.0, 1024.0]), st.floats(0.001, 0.5))
+def test_the_unit_of_the_figures_changes_nothing(values: list[list[float]], factor: float, precision: float) -> None:
+    one = judge({str(k): v for k, v in enumerate(values)}, precision=precision)
+    other = judge({str(k): [factor * x for x in v] for k, v in enumerate(values)}, precision=precision)
+    assert one.reason == other.reason
+    runs = sum(map(len, values))
+    assert not (one.stop and runs < 5)
+    assert one.stop or runs < 30
 
 
 def test_a_judgement_is_json() -> None:
