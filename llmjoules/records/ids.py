@@ -31,19 +31,22 @@ def short_hash(value: Any) -> str:
 
 
 def content_id(record: Published) -> str:
-    """The id of an imported record: 32 hexadecimal digits of SHA-256 over what it says, so that a second import of the
-    same file makes the same ids. Keys without a value are left out: a later release with more of them finds the same.
+    """The id of an imported record: 32 hexadecimal digits of SHA-256 over where it was read and what was read there.
+
+    A second import of the same file makes the same ids, in later releases too: what we conclude (flags, class, cell) is
+    no part of it, and the structs in it leave out what they do not know.
     """
-    said = _said(msgspec.to_builtins(record))
-    said.pop("id", None)
+    work, tokens = record.workload, record.tokens
+    said = (
+        (record.source, record.origin, record.study, record.started_at),
+        (record.model.name, record.system.name, record.system.devices_used),
+        (work.prompt_tokens, work.new_tokens, work.batch_size),
+        (tokens.prompt, tokens.generated) if tokens is not None else None,
+        record.phases,
+        {component: total.joules for component, total in record.totals.items()},
+        record.figures,
+    )
     return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()[:32]
-
-
-def _said(value: Any) -> Any:
-    if isinstance(value, dict):
-        pruned = {key: _said(item) for key, item in value.items()}
-        return {key: item for key, item in pruned.items() if item not in (None, {}, [], ())}
-    return [_said(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def comparability_class(meters: Iterable[MeterInfo], model: Model, workload: Workload) -> str:
