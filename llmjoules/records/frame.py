@@ -29,7 +29,7 @@ def to_pandas(results: str | Path | Record | Iterable[str | Path | Record]) -> p
         import pandas
     except ImportError as error:
         raise LlmjoulesError(
-            "Cannot make a data frame.", "pandas is not installed.", "Install it: pip install 'llmjoules[frame]'"
+            "Cannot make a data frame.", "pandas is not installed.", "Install it: pip install pandas"
         ) from error
     values: list[list[Any]] = [[] for _ in COLUMNS]
     for row in rows(_records(results)):
