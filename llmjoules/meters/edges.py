@@ -9,7 +9,7 @@ Z_95 = 1.96
 # The next three are set so that the hard cases of tests/meters/test_window.py are held in 95 % of windows at the least,
 # and that on plain loads the band stays below three times the error's root mean square.
 AGREE = 2.0  # two sides agree if they differ by less than so many standard deviations
-CHANGE = 2.0  # how far a change that goes on may carry the energy off, as a multiple of what the slopes say
+CHANGE = 2.4  # how far a change that goes on may carry the energy off, as a multiple of what the slopes say
 NO_STEP = 1.5  # where no single step explains an interval, the band reaches over the farther side by this factor
 # Part of a disagreement that is laid to the distance from a knot, so that an exact knot counts alone.
 NEARER = 0.05

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf
 from pathlib import Path
@@ -19,9 +21,12 @@ from llmjoules.meters.types import Unavailable
 from llmjoules.meters.watcher import READ_SHORTEST_S, Watcher
 from llmjoules.meters.window import Reason, WindowEnergy
 from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.notebook import energies_html
 from llmjoules.records.record import DeviceState, Energy, MeterInfo, TraceLine
 
 FIRST_READING_LIMIT_S = 5.0
+KEPT_NUDGES = 64  # a run of a model has about twenty edges
+SETTLED_AFTER = 2.0  # times what a window's readings take to come in
 
 
 class Window:
@@ -57,6 +62,11 @@ class Window:
     def reason(self, channel: str) -> str | None:
         return self._energy(channel).reason
 
+    def _repr_html_(self) -> str:
+        if self.end_s is None:
+            return energies_html(f"{self.name}: still open", ())
+        return energies_html(self.name, self.energies, self.end_s - self.start_s)
+
     def _energy(self, channel: str) -> Energy:
         for energy in self.energies:
             if energy.channel == channel:
@@ -91,7 +101,9 @@ class Monitor:
         else:
             chosen = named(registry, names, options or {})
         self._lock = threading.Lock()
-        self._watchers = _watchers(chosen, self._lock)
+        self._watchers = _watchers(chosen, self._lock, self._needed_s)
+        self._windows: deque[weakref.ref[Window]] = deque()  # that are open, or have not been asked yet
+        self._nudged_s: deque[float] = deque(maxlen=KEPT_NUDGES)
         self._entered = False
         self._open = False
         self._last_end_s = -inf
@@ -134,14 +146,22 @@ class Monitor:
     def window(self, name: str) -> Iterator[Window]:
         """Measure the code inside. An edge only takes the time. Windows nest and may be open in several threads."""
         window = Window(self, name)
+        self._windows.append(weakref.ref(window))
         window.start_s = time.monotonic()
+        self._edge(window.start_s)
         try:
             yield window
         finally:
             window.end_s = self._last_end_s = time.monotonic()
+            self._edge(window.end_s)
+
+    def _edge(self, t_s: float) -> None:
+        for watcher in self._watchers:
+            watcher.edge(t_s)
 
     def nudge(self) -> None:
         """Have every meter read as soon as its thread comes to it; costs microseconds."""
+        self._nudged_s.append(time.monotonic())
         for watcher in self._watchers:
             watcher.nudge()
 
@@ -164,13 +184,41 @@ class Monitor:
                 time.sleep(READ_SHORTEST_S)
 
     def energies(self, start_s: float, end_s: float) -> tuple[Energy, ...]:
-        """Energy of every channel between two instants of `time.monotonic()`, from the readings there are."""
+        """Energy of every channel between two instants of `time.monotonic()`, from the readings there are.
+
+        Of a monitor that has been open for long, old readings are thinned, save those around the edges of windows and
+        around the last calls of nudge() and sample(): elsewhere the uncertainty is that of readings farther apart.
+        """
         with self._lock:
-            return tuple(
-                _energy(watcher, channel, curve.energy(start_s, end_s), bool(curve.t))
-                for watcher in self._watchers
-                for channel, curve in watcher.curves.items()
-            )
+            return self._energies(start_s, end_s)
+
+    def _energies(self, start_s: float, end_s: float) -> tuple[Energy, ...]:
+        return tuple(
+            _energy(watcher, channel, curve.energy(start_s, end_s), bool(curve.t))
+            for watcher in self._watchers
+            for channel, curve in watcher.curves.items()
+        )
+
+    def _needed_s(self) -> list[float]:
+        """Edges around which no reading may go. Windows that nobody has asked are settled, so that theirs may.
+
+        While the lock is held.
+        """
+        now_s = time.monotonic()
+        settled_s = now_s - SETTLED_AFTER * max(watcher.settle_s for watcher in self._watchers)
+        needed_s = list(self._nudged_s)
+        for _ in range(len(self._windows)):  # in a window begun meanwhile nothing is old
+            reference = self._windows.popleft()
+            window = reference()
+            if window is None or window._energies is not None:
+                continue
+            end_s = window.end_s
+            if end_s is not None and end_s < settled_s:
+                window._energies = self._energies(window.start_s, end_s)
+                continue
+            needed_s += [window.start_s] if end_s is None else [window.start_s, end_s]
+            self._windows.append(reference)
+        return needed_s
 
     def trace(self, edges_s: Sequence[float], exact_s: Sequence[float] | None = None) -> dict[str, TraceLine]:
         """Power of every channel over buckets between the given instants."""
@@ -194,6 +242,8 @@ class Monitor:
     def forget(self, before_s: float) -> None:
         """Drop readings that only windows before this instant need."""
         with self._lock:
+            while self._nudged_s and self._nudged_s[0] < before_s:
+                self._nudged_s.popleft()
             for watcher in self._watchers:
                 watcher.states = [(channel, state) for channel, state in watcher.states if state.at_s >= before_s]
                 for curve in watcher.curves.values():
@@ -223,7 +273,7 @@ def _energy(watcher: Watcher, channel: str, result: WindowEnergy, any_reading: b
     )
 
 
-def _watchers(chosen: Chosen, lock: threading.Lock) -> list[Watcher]:
+def _watchers(chosen: Chosen, lock: threading.Lock, needed_s: Callable[[], Sequence[float]]) -> list[Watcher]:
     """Channel ids are unique in a record: where two meters share one, the later meter's reads `gpu:0@pyjoules`."""
     taken: set[str] = set()
     watchers = []
@@ -240,6 +290,7 @@ def _watchers(chosen: Chosen, lock: threading.Lock) -> list[Watcher]:
                     for c in channels
                 },
                 lock,
+                needed_s,
             )
         )
     return watchers

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from math import isfinite
 from typing import Any
 
 import msgspec
 
 from llmjoules.meters import guard
+from llmjoules.meters.ticks import next_reading_s
 from llmjoules.meters.types import IntervalRecord, Meter, Unavailable
-from llmjoules.meters.window import IntervalCurve, PowerCurve, curve_for
+from llmjoules.meters.window import CounterCurve, IntervalCurve, PowerCurve, curve_for
 from llmjoules.records.record import Channel, DeviceState, MeterInfo
 
 # How often a meter is read: a tenth of its period finds the moment of its tick; more often than every 5 ms disturbs the
@@ -20,7 +22,12 @@ from llmjoules.records.record import Channel, DeviceState, MeterInfo
 # need no finding.
 READ_EVERY_S = 0.02
 READ_SHORTEST_S, READ_LONGEST_S = 0.005, 0.1
+# Far from edges, counters are read less: one whose beat is known once in a period, which its moments are reckoned from
+# (ticks.py); one that is renewed faster than we read as often as this.
+READ_RESTING_S = 0.1
+NEAR_EDGE_S = 0.25  # after an edge: two ticks of a counter that is renewed ten times a second
 STATE_EVERY_S = 1.0  # temperature and clocks move slowly, and asking for them takes longer than reading a counter
+MOST_STATES = 600  # looks at the devices that are kept
 STOP_LIMIT_S = 2.0
 HANGS_AFTER_S = 0.5  # a reading that is under way for longer is named as the reason why there is none
 
@@ -28,8 +35,17 @@ HANGS_AFTER_S = 0.5  # a reading that is under way for longer is named as the re
 class Watcher:
     """One meter with the threads that read it and the curves that they feed."""
 
-    def __init__(self, meter: Meter, channels: Mapping[str, Channel], lock: threading.Lock) -> None:
-        """channels: by the meter's own id; they may bear another id in the record, where two meters share one."""
+    def __init__(
+        self,
+        meter: Meter,
+        channels: Mapping[str, Channel],
+        lock: threading.Lock,
+        needed_s: Callable[[], Sequence[float]] = tuple,
+    ) -> None:
+        """channels: by the meter's own id; they may bear another id in the record, where two meters share one.
+
+        needed_s: edges around which readings must stay, however old; called with the lock held.
+        """
         self.meter = meter
         self.name = meter.name
         self.problem: str | None = None  # why the last reading is missing, of all channels
@@ -45,12 +61,23 @@ class Watcher:
             READ_EVERY_S if fastest_s < READ_EVERY_S else min(max(fastest_s / 10, READ_SHORTEST_S), READ_LONGEST_S)
         )
         self._by_own_id = {own: self.curves[channel.id] for own, channel in channels.items()}
+        # A second opinion (`@`) follows the figure that it is about.
+        first = [curve for curve in self.curves.values() if "@" not in curve.channel.id]
+        counters = [curve for curve in first if isinstance(curve, CounterCurve)]
+        self._ticks = [curve.ticks for curve in counters if curve.ticks is not None]
+        self._may_rest = len(counters) == len(first) and all(
+            curve.ticks is not None or curve.channel.period_s < READ_EVERY_S for curve in counters
+        )
+        self._dense_until_s = 0.0
+        self._resting = False
         self.states: list[tuple[str, DeviceState]] = []
         self._state_due_s = 0.0
         self._id_of = {own: channel.id for own, channel in channels.items()}
         self._lock = lock
+        self._needed_s = needed_s
         self._stop = threading.Event()
-        self._wake = threading.Event()
+        self._alarm = threading.Lock()  # taken save for a moment: releasing it wakes the thread, as cheaply as can be
+        self._alarm.acquire()
         self._read = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -80,7 +107,7 @@ class Watcher:
         """What went wrong. A thread that hangs in the plug-in is left behind."""
         faults = []
         self._stop.set()
-        self._wake.set()
+        self._ring()
         try:
             guard.call(self.name, "close", self.meter.close, STOP_LIMIT_S)
         except (guard.PluginFault, Unavailable) as error:
@@ -99,8 +126,21 @@ class Watcher:
         return self.problem or self.problems.get(channel)
 
     def nudge(self) -> None:
+        """Read as soon as can be, and densely for a while."""
+        self._dense_until_s = time.monotonic() + NEAR_EDGE_S
         self._read.clear()
-        self._wake.set()
+        self._ring()
+
+    def edge(self, t_s: float) -> None:
+        """A window begins or ends: read densely from now on, for a while. Costs nothing where that is so already."""
+        self._dense_until_s = t_s + NEAR_EDGE_S
+        if self._resting:
+            self._resting = False
+            self._ring()
+
+    def _ring(self) -> None:
+        with suppress(RuntimeError):  # it rings already
+            self._alarm.release()
 
     def wait_for_reading(self, deadline: float) -> None:
         if any(not isinstance(curve, IntervalCurve) for curve in self.curves.values()):
@@ -108,7 +148,6 @@ class Watcher:
 
     def _poll(self) -> None:
         while not self._stop.is_set():
-            self._wake.clear()
             before_s = self._called_s = time.monotonic()
             try:
                 values: Any = self.meter.read()
@@ -124,7 +163,24 @@ class Watcher:
                 self._state_due_s = before_s + STATE_EVERY_S
                 self._note_state()
             self._called_s = None
-            self._wake.wait(max(0.0, before_s + self._every_s - time.monotonic()))
+            self._sleep(before_s)
+
+    def _sleep(self, read_s: float) -> None:
+        """Until the next reading is due, or somebody rings."""
+        due_s = self._due_s(read_s)
+        self._resting = due_s - read_s > 1.5 * self._every_s
+        if self._resting and self._dense_until_s > read_s:  # an edge came between these two lines
+            due_s = read_s + self._every_s
+        self._alarm.acquire(timeout=max(0.0, due_s - time.monotonic()))
+        self._resting = False
+
+    def _due_s(self, read_s: float) -> float:
+        dense_s = read_s + self._every_s
+        if not self._may_rest or read_s < self._dense_until_s:
+            return dense_s
+        if not self._ticks:
+            return read_s + max(self._every_s, READ_RESTING_S)
+        return next_reading_s(self._ticks, read_s, dense_s)
 
     def _note_state(self) -> None:
         at_s = time.monotonic()
@@ -137,6 +193,22 @@ class Watcher:
             return
         with self._lock:
             self.states += told.items()
+            if len(self.states) > MOST_STATES * len(self._id_of):
+                self._thin_states()
+
+    def _thin_states(self) -> None:
+        """Of the older half every second look at the devices."""
+        looks = sorted({state.at_s for _, state in self.states})
+        older = looks[: len(looks) // 2]
+        gone = set(older[::2])
+        self.states = [(channel, state) for channel, state in self.states if state.at_s not in gone]
+
+    def _thin(self) -> None:
+        """While the lock is held."""
+        if any(curve.has_many for curve in self.curves.values()):
+            needed_s = self._needed_s()
+            for curve in self.curves.values():
+                curve.thin(needed_s)
 
     def _feed(self, readings: Mapping[str, float | None], t_s: float, latency_s: float) -> None:
         with self._lock:
@@ -152,6 +224,7 @@ class Watcher:
                     curve.add(t_s, value)
                 else:
                     curve.add(t_s, value, latency_s)
+            self._thin()
 
     def _listen(self) -> None:
         try:
@@ -162,6 +235,7 @@ class Watcher:
                     for own_id, curve in self._by_own_id.items():
                         if isinstance(curve, IntervalCurve):
                             curve.add(record.start_s, record.end_s, guard.usable(record.joules, own_id))
+                    self._thin()
                 if self._stop.is_set():
                     return
             if not self._stop.is_set():

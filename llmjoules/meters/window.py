@@ -7,13 +7,15 @@ clock. All uncertainties are 95 % half-widths of the method's error; the channel
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from math import inf, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llmjoules.meters.edges import Z_95, Point, Slope, combined, extrapolated
+from llmjoules.meters.ticks import Ticks
 from llmjoules.records.record import Channel, TraceLine
 
 # A fall of a wrapping counter that implies more than this is a restart, not a wrap: no package or board draws it.
@@ -24,6 +26,8 @@ PLAUSIBLE_W = 20_000.0
 SLOPE_BASE = 6.0
 # But it looks no further than this many knots, so that dropping older ones never changes a later window.
 SLOPE_KNOTS = 10
+# How many knots a curve keeps in the long run, besides those that windows need: enough for the trace of any run.
+MOST_KNOTS = 1200
 # Where there is no second base behind a slope (two ticks after a window are all that is waited for), power is taken to
 # have changed by this part since the slope was taken.
 UNKNOWN_CHANGE = 0.1
@@ -32,6 +36,8 @@ LAG = 0.6
 # Between two readings of power that are further apart than twice this (or the device's period), the mean may have been
 # another one by this part, even where both show the same.
 UNREAD_S, UNREAD = 0.05, 0.1
+# Counters that are renewed more rarely than this may have a beat that is worth knowing.
+BEAT_FROM_S = 0.02
 # Interval records that leave out more than this part of a record's length have a hole between them.
 HOLE = 0.1
 
@@ -64,10 +70,12 @@ class Curve:
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
-        self.t: list[float] = []
-        self.e: list[float] = []
+        self.t = array("d")
+        self.e = array("d")
         self.bad: list[Reason | None] = []
-        self._bad_before: list[int] = []  # how many bad stretches end at or before this knot
+        self._bad_before = array("q")  # how many bad stretches end at or before this knot
+        self._number = array("q")  # of the knot, those that were dropped counted
+        self._thin_at = MOST_KNOTS
 
     def energy(self, start_s: float, end_s: float) -> WindowEnergy:
         """Joules between two instants. None with a reason where the readings do not determine it; never negative."""
@@ -111,13 +119,51 @@ class Curve:
         for column in self._columns():
             del column[:keep]
 
-    def _columns(self) -> list[list]:  # type: ignore[type-arg]
-        return [self.t, self.e, self.bad, self._bad_before]
+    @property
+    def has_many(self) -> bool:
+        return len(self.t) > self._thin_at
+
+    def thin(self, around_s: Sequence[float]) -> None:
+        """Keep the number of knots bounded: between two old ones that stay, the curve is one stretch.
+
+        The newest stay, and those that windows with an edge at one of these instants need: their figures do not change.
+        A window elsewhere in the old part is stated with the uncertainty of its longer stretches.
+        """
+        if not self.has_many:
+            return
+        count = len(self.t)
+        newest = count - MOST_KNOTS // 4
+        stay = {0, *range(newest, count)}
+        for at_s in around_s:
+            i = bisect_right(self.t, at_s)
+            stay.update(range(max(i - 2 * SLOPE_KNOTS - 1, 0), min(i + 2 * SLOPE_KNOTS + 1, count)))
+        apart_s = (self.t[newest] - self.t[0]) / (MOST_KNOTS // 4)
+        last_s = self.t[0]
+        for i in range(1, newest):
+            if self.t[i + 1] - last_s > apart_s:
+                stay.add(i)
+            if i in stay:
+                last_s = self.t[i]
+        kept = sorted(stay)
+        for a, b in pairwise(kept):
+            if b - a > 1:
+                self._merge(range(a + 1, b + 1))
+        for column in self._columns():
+            column[:] = _those(column, kept)
+        self._thin_at = max(MOST_KNOTS, 2 * len(kept))
+
+    def _merge(self, stretches: range) -> None:
+        """The last of these stretches will stand for all of them."""
+        self.bad[stretches[-1]] = next((bad for i in stretches if (bad := self.bad[i]) is not None), None)
+
+    def _columns(self) -> list[Any]:
+        return [self.t, self.e, self.bad, self._bad_before, self._number]
 
     def _append(self, t_s: float, joules: float, bad: Reason | None) -> None:
         self.t.append(t_s)
         self.e.append(joules)
         self.bad.append(bad)
+        self._number.append(self._number[-1] + 1 if self._number else 0)
         self._bad_before.append((self._bad_before[-1] if self._bad_before else 0) + (bad is not None))
 
     def _interval(self, t_s: float) -> int:
@@ -176,10 +222,10 @@ class TotalCurve(Curve):
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel)
-        self.dt: list[float] = []  # half-width of the time of each knot
-        self._unseen_j2: list[float] = []  # running sum
+        self.dt = array("d")  # half-width of the time of each knot
+        self._unseen_j2 = array("d")  # running sum
 
-    def _columns(self) -> list[list]:  # type: ignore[type-arg]
+    def _columns(self) -> list[Any]:
         return [*super()._columns(), self.dt, self._unseen_j2]
 
     def _knot(self, t_s: float, dt_s: float, joules: float, bad: Reason | None) -> None:
@@ -276,7 +322,11 @@ class TotalCurve(Curve):
 
     def _window_uncertainty(self, start_s: float, end_s: float, start: Point, end: Point) -> float:
         i, last = self._interval(start_s), self._interval(end_s)
-        apart_j2 = start.independent_j**2 + end.independent_j**2 + self._rounding_j(last - i + 1) ** 2
+        apart_j2 = (
+            start.independent_j**2
+            + end.independent_j**2
+            + self._rounding_j(self._number[last + 1] - self._number[i]) ** 2
+        )
         unseen_j2 = Z_95**2 * (self._unseen_j2[min(last + 2, len(self.t) - 1)] - self._unseen_j2[i])
         edges = sqrt(apart_j2 + unseen_j2 + (start.common_j + end.common_j) ** 2)
         if i != last:
@@ -300,6 +350,9 @@ class CounterCurve(TotalCurve):
         self.method = "model" if channel.kind == "model" else "counter"
         self._raw: float | None = None
         self._read_s = 0.0
+        # A model is renewed by our reading it; and what is renewed faster than we read needs no finding.
+        beats = channel.kind == "counter" and channel.period_s >= BEAT_FROM_S
+        self.ticks = Ticks(channel.period_s) if beats else None
 
     def add(self, t_s: float, reading_j: float, latency_s: float = 0.0) -> None:
         """A reading taken at `t_s` (the middle of a call that took `latency_s`). Unchanged readings make no knot."""
@@ -313,7 +366,19 @@ class CounterCurve(TotalCurve):
         elif reading_j != previous:
             rise, bad = self._rise(previous, reading_j, t_s - earlier_s)
             oldest_s = max(oldest_s, earlier_s)  # it was renewed since the reading before this one
-            self._knot((oldest_s + t_s) / 2, (t_s - oldest_s + latency_s) / 2, self.e[-1] + rise, bad)
+            low_s, high_s = self._dated(oldest_s - latency_s / 2, t_s + latency_s / 2)
+            self._knot((low_s + high_s) / 2, (high_s - low_s) / 2, self.e[-1] + rise, bad)
+        elif self.ticks is not None:
+            self.ticks.stood_still(earlier_s + latency_s / 2, t_s - latency_s / 2)
+
+    def _dated(self, low_s: float, high_s: float) -> tuple[float, float]:
+        """When it was renewed: by the readings on both sides, or by its beat where that is known better."""
+        by_beat = self.ticks.dated(low_s, high_s) if self.ticks is not None else None
+        if self.ticks is not None:
+            self.ticks.moved(low_s, high_s)
+        if by_beat is None or by_beat[1] - by_beat[0] >= high_s - low_s:
+            return low_s, high_s
+        return by_beat
 
     def _obstacle(self, start_s: float, end_s: float) -> Reason | None:
         if self.t and self.t[-1] < end_s <= self._read_s:
@@ -372,13 +437,18 @@ class PowerCurve(Curve):
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel)
-        self.p: list[float] = []
-        self._variance: list[float] = []
+        self.p = array("d")
+        self._variance = array("d")
+        self._gap_s = array("d")  # between two readings, before each knot
         self._read_s = -inf
         self.gap_limit_s = max(5 * channel.period_s, 0.5)
 
-    def _columns(self) -> list[list]:  # type: ignore[type-arg]
-        return [*super()._columns(), self.p, self._variance]
+    def _columns(self) -> list[Any]:
+        return [*super()._columns(), self.p, self._variance, self._gap_s]
+
+    def _merge(self, stretches: range) -> None:
+        super()._merge(stretches)
+        self._gap_s[stretches[-1]] = max(self._gap_s[i] for i in stretches)
 
     def add(self, t_s: float, power_w: float) -> None:
         if t_s <= self._read_s:
@@ -400,8 +470,8 @@ class PowerCurve(Curve):
         found = super().energy(start_s, end_s)
         if found.joules is None:
             return found
-        around = self.t[self._interval(start_s) : self._interval(end_s) + 2]
-        return found._replace(largest_gap_s=max(b - a for a, b in pairwise(around)))
+        around = self._gap_s[self._interval(start_s) + 1 : self._interval(end_s) + 2]
+        return found._replace(largest_gap_s=max(around))
 
     def _sample(self, t_s: float, power_w: float, unread_s: float = 0.0) -> None:
         if not self.t:
@@ -417,6 +487,7 @@ class PowerCurve(Curve):
             bad = None
             if dt > self.gap_limit_s:
                 bad = Reason("gap", f"no reading for {_ms(dt)}; the limit is {_ms(self.gap_limit_s)}")
+        self._gap_s.append(t_s - self.t[-1] if self.t else 0.0)
         self._append(t_s, joules, bad)
         self.p.append(power_w)
         self._variance.append(variance)
@@ -431,20 +502,34 @@ class PowerCurve(Curve):
         return self.p[i] + (self.p[i + 1] - self.p[i]) * share
 
     def _at(self, t_s: float) -> Point:
+        """Where knots were dropped, the energy between two that stayed is not their trapezoid's; its shape is kept."""
         i = self._interval(t_s)
-        return Point(self.e[i] + (self.p[i] + self._power_w(t_s)) / 2 * (t_s - self.t[i]), 0.0)
+        part_j, unknown_j = (self.p[i] + self._power_w(t_s)) / 2 * (t_s - self.t[i]), 0.0
+        if self._number[i + 1] - self._number[i] > 1:
+            whole_j = (self.p[i] + self.p[i + 1]) / 2 * (self.t[i + 1] - self.t[i])
+            share = part_j / whole_j if whole_j else (t_s - self.t[i]) / (self.t[i + 1] - self.t[i])
+            whole_j = self.e[i + 1] - self.e[i]
+            part_j = share * whole_j
+            unknown_j = max(part_j, whole_j - part_j)
+        return Point(self.e[i] + part_j, unknown_j)
 
     def _powers_w(self, start_s: float, end_s: float) -> list[float]:
         inside = self.p[bisect_right(self.t, start_s) : bisect_right(self.t, end_s)]
         return [self._power_w(start_s), self._power_w(end_s), *inside]
 
-    def _window_uncertainty(self, start_s: float, end_s: float, *_: Point) -> float:
+    def _window_uncertainty(self, start_s: float, end_s: float, start: Point, end: Point) -> float:
         steps = self._variance[self._interval(end_s) + 1] - self._variance[self._interval(start_s)]
         rounding = self.channel.resolution / 2 * (end_s - start_s)
         period_s = self.channel.period_s
         near = self._powers_w(max(start_s - period_s, self.t[0]), min(end_s + period_s, self.t[-1]))
         lag = LAG * period_s * (max(near) - min(near))
-        return sqrt(Z_95**2 * steps + rounding**2 + lag**2)
+        dropped = start.independent_j**2 + end.independent_j**2
+        return sqrt(Z_95**2 * steps + rounding**2 + lag**2 + dropped)
+
+
+def _those(column: Any, kept: Sequence[int]) -> Any:
+    found = [column[i] for i in kept]
+    return array(column.typecode, found) if isinstance(column, array) else found
 
 
 def _straight(times_s: Sequence[float], values: Sequence[float], t_s: float) -> float:

@@ -7,6 +7,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from llmjoules.meters.ticks import next_reading_s
+from llmjoules.meters.watcher import NEAR_EDGE_S
 from llmjoules.meters.window import CounterCurve, IntervalCurve, PowerCurve
 from llmjoules.records.record import Channel
 
@@ -98,6 +100,32 @@ def polled(
             curve.add(at_s, power.watts(seen_s))
         at_s += every_s * (1 + jitter * rng.random())
     return curve
+
+
+def watched(
+    shown_j: Sequence[Callable[[float], float]],
+    device: Channel,
+    edges_s: Sequence[float],
+    *,
+    from_s: float,
+    until_s: float,
+    rng: random.Random,
+    latency_s: float = 0.0002,
+    jitter: float = 0.2,
+) -> tuple[list[CounterCurve], int]:
+    """Counters as one watcher reads them that learns their beats: rarely, and densely near edges; how often it read."""
+    curves = [CounterCurve(device) for _ in shown_j]
+    beats = [curve.ticks for curve in curves if curve.ticks is not None]
+    every_s, at_s, readings = device.period_s / 10, from_s, 0
+    while at_s < until_s:
+        for curve, joules in zip(curves, shown_j, strict=True):
+            curve.add(at_s, joules(at_s + latency_s * (rng.random() - 0.5)), latency_s)
+        near = any(edge_s <= at_s < edge_s + NEAR_EDGE_S for edge_s in edges_s)
+        due_s = at_s + every_s if near else next_reading_s(beats, at_s, at_s + every_s)
+        rung_s = min((edge_s + latency_s for edge_s in edges_s if at_s < edge_s + latency_s), default=math.inf)
+        at_s = min(due_s, rung_s) + jitter * every_s * rng.random()
+        readings += 1
+    return curves, readings
 
 
 def recorded(power: Power, device: Channel, *, every_s: float, until_s: float) -> IntervalCurve:
