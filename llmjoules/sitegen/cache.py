@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points, version
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +99,17 @@ def program() -> str:
     """Hash of everything of ours that decides what a page looks like, and of the library that fills in templates."""
     digest = hashlib.sha256(version("jinja2").encode())
     for room in ("records", "sitegen", "templates"):
-        for file in sorted((files("llmjoules") / room).iterdir(), key=lambda file: file.name):
-            if file.is_file():
-                digest.update(f"{room}/{file.name}\0".encode() + file.read_bytes())
+        for name, file in sorted(_files_of(files("llmjoules") / room, room), key=lambda found: found[0]):
+            digest.update(f"{name}\0".encode() + file.read_bytes())
     return digest.hexdigest()
+
+
+def _files_of(folder: Traversable, name: str) -> Iterator[tuple[str, Traversable]]:
+    for file in folder.iterdir():
+        if file.is_file():
+            yield f"{name}/{file.name}", file
+        elif file.is_dir() and file.name != "__pycache__":
+            yield from _files_of(file, f"{name}/{file.name}")
 
 
 def plug_ins() -> list[tuple[str, str, str]]:

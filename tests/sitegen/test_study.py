@@ -17,6 +17,8 @@ import pytest
 from llmjoules.records.record import encode
 from llmjoules.records.stats import implied_power_w, joules_per_token, tokens_per_s
 from llmjoules.sitegen import extra, study
+from llmjoules.sitegen.build import build_site
+from llmjoules.sitegen.cache import program
 from llmjoules.sitegen.hotcarbon24.derived import derived
 from llmjoules.sitegen.hotcarbon24.recompute import recompute
 from llmjoules.sitegen.hotcarbon24.table import printed, records
@@ -213,6 +215,46 @@ def test_a_broken_plug_in_is_named_and_left_out_and_the_others_go_on(tmp_path: P
     pages, faults = extra.extra_pages(extra.Results([tmp_path / "r.jsonl"]), taken=["index.html"])
     assert [(page.path, page.body) for page in pages] == [("mine.html", "<p>1</p>")]
     assert sorted(fault.split(":")[0] for fault in faults) == sorted(BAD)
+
+
+@pytest.mark.usefixtures("plugins")
+def test_pages_of_plug_ins_are_in_the_navigation_and_faults_on_the_page_of_data_health(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "a.jsonl").write_bytes(encode(make_run()) + b"\n")
+    without = build_site([tmp_path / "r"], tmp_path / "site")
+    home = (tmp_path / "site" / "index.html").read_text("utf-8")
+    assert '<a href="mine.html">Mine</a>' in home
+    assert "study.html" not in home
+    assert not (tmp_path / "site" / "study.html").exists()
+    health = (tmp_path / "site" / "health.html").read_text("utf-8")
+    for name in BAD:
+        assert f"{name}: " in words(health)
+    assert "no &lt;b&gt;page" in health
+
+    (tmp_path / "r" / "study.jsonl").write_bytes(RESULTS.read_bytes())
+    again = build_site([tmp_path / "r"], tmp_path / "site")
+    assert again.published == 15 > without.published == 0
+    assert '<a href="study.html">Study</a>' in (tmp_path / "site" / "index.html").read_text("utf-8")
+    study_page = (tmp_path / "site" / "study.html").read_text("utf-8")
+    assert study_page.count("<h1>") == 1
+    assert '<a href="study.html" aria-current="page">Study</a>' in study_page
+
+
+def test_a_changed_file_in_a_folder_of_the_generator_is_another_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a new derived.json would leave the old page standing."""
+    for room in ("records", "sitegen/hotcarbon24", "templates"):
+        (tmp_path / room).mkdir(parents=True)
+    figures = tmp_path / "sitegen" / "hotcarbon24" / "derived.json"
+    figures.write_text("1")
+    monkeypatch.setattr("llmjoules.sitegen.cache.files", lambda package: tmp_path)
+    before = program()
+    (tmp_path / "sitegen" / "__pycache__").mkdir()
+    (tmp_path / "sitegen" / "__pycache__" / "x.pyc").write_text("compiled")
+    assert program() == before
+    figures.write_text("2")
+    assert program() != before
 
 
 def test_our_own_page_is_registered_like_any_other() -> None:
