@@ -40,17 +40,17 @@ class Results:
     def __init__(self, sources: Iterable[str | Path]) -> None:
         self._sources = [Path(source) for source in sources]
 
-    def records(self, containing: str = "") -> Iterator[Record]:
-        """Every readable record once, or those alone whose line holds this text: then the others are not decoded."""
+    def records(self, *containing: str) -> Iterator[Record]:
+        """Every readable record once, or those alone whose line holds one of these texts: others are not decoded."""
         if not containing:
             yield from (stored.record for stored in read_results(self._sources, lambda _: None))
             return
-        wanted = containing.encode()
+        wanted = [words.encode() for words in containing]
         seen: set[str] = set()
         for file in results_files(self._sources):
             with file.open("rb") as stream:
                 while line := stream.readline(MAX_LINE_BYTES):
-                    record = _decoded(line) if wanted in line else None
+                    record = _decoded(line) if any(words in line for words in wanted) else None
                     if record is not None and record.id not in seen:
                         seen.add(record.id)
                         yield record

@@ -1,7 +1,7 @@
 """The page on the study that this project grew from: Table 1 beside what its author's files give, claim by claim.
 
-There is one where the study's records are among the results. Every figure on it is worked out here from what was
-printed (hotcarbon24/table1.toml) and from what the files give (hotcarbon24/derived.json).
+There is one where the rows of its table, or records read from its files, are among the results. Every figure on it is
+worked out here from what was printed (hotcarbon24/table1.toml) and from what the files give (hotcarbon24/derived.json).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from llmjoules.sitegen.text import DASH, count, digits, listed, number, plus_min
 
 OURS = "paper"  # what `llmjoules measure --study paper` calls its runs
 PATH = "study.html"
+NAMES = ("-cuda-", "-mps.csv")  # parts of the names of the author's files
 
 
 class Line(NamedTuple):
@@ -73,12 +74,18 @@ class Ours(NamedTuple):
 
 @hookimpl
 def llmjoules_site_pages(results: Results) -> list[ExtraPage]:
-    found = {record.id: record for record in results.records(STUDY) if record.study == STUDY}
-    rows = [record for record in found.values() if isinstance(record, Published)]
-    if not rows:
+    files = {row.file for row in printed()}
+    if not any(_of_study(record, files) for record in results.records(STUDY, *NAMES)):
         return []
     ours = (record for record in results.records(f'"{OURS}"') if record.study == OURS)
     return [page(ours)]
+
+
+def _of_study(record: Record, files: set[str]) -> bool:
+    """A row of its table, or read from one of its author's files."""
+    if not isinstance(record, Published):
+        return False
+    return record.study == STUDY or (record.origin is not None and record.origin.file in files)
 
 
 def page(ours: Iterable[Record] = ()) -> ExtraPage:

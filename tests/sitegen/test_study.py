@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from llmjoules.records.record import encode
+from llmjoules.records.record import Origin, encode
 from llmjoules.records.stats import implied_power_w, joules_per_token, tokens_per_s
 from llmjoules.sitegen import extra, study
 from llmjoules.sitegen.build import build_site
@@ -162,6 +162,15 @@ def test_runs_of_the_same_plan_stand_on_the_page_as_what_they_are(tmp_path: Path
 def test_there_is_no_page_where_the_studys_records_are_not(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(encode(make_run(study="paper")) + b"\nnot a record hotcarbon24-table1\n")
     assert study.llmjoules_site_pages(extra.Results([tmp_path])) == []
+
+
+def test_records_read_from_the_authors_files_bring_the_page_too(tmp_path: Path) -> None:
+    read = Origin(tool="pyJoules log", file="llama2-7b-cuda-4.csv", sha256="0" * 64)
+    other = msgspec.structs.replace(read, file="something-cuda-4.csv")
+    for origin, pages in ((read, 1), (other, 0)):
+        record = msgspec.structs.replace(records()[0], study=None, origin=origin)
+        (tmp_path / "a.jsonl").write_bytes(encode(record) + b"\n")
+        assert len(study.llmjoules_site_pages(extra.Results([tmp_path]))) == pages
 
 
 def test_the_page_has_no_script_no_style_and_no_address_but_the_authors() -> None:
