@@ -25,19 +25,22 @@ import psutil
 
 from llmjoules.meters.apple import APPLES_MODEL
 from llmjoules.meters.hookspecs import hookimpl
-from llmjoules.meters.powermetrics_records import PlistStream, Record, impact_factor, process_tree
+from llmjoules.meters.powermetrics_records import PlistStream, Record, TextStream, impact_factor, process_tree
 from llmjoules.meters.types import IntervalRecord, Meter, Unavailable
 from llmjoules.records.record import Channel
 
 PROGRAM = "/usr/bin/powermetrics"
 # Not every system and chip knows ane_power, and an unknown name is an error; cpu_power has the neural engine's too.
 SAMPLERS = ("cpu_power,gpu_power,ane_power", "cpu_power,gpu_power")
+# Text is for systems whose powermetrics knows no other form.
+FORMS = ("plist", "text")
 # In the order of a record; on Intel the package stands for the CPU, as it does with RAPL.
 CHANNELS = {"package": "cpu:0", "cpu": "cpu:0", "gpu": "gpu:0", "ane": "ane:0", "dram": "dram:0"}
 SHARE = "cpu:0@process"
 MEASURES = {"energy_impact": "energy_impact", "cputime": "cputime_s"}
 TRIAL_MS = 100
 TRIAL_LIMIT_S = 6.0  # it may take two seconds to start
+TEXT_PAUSE_S = 0.2  # a sample in text form is over when nothing more has come for so long
 LOOK_EVERY_S = 0.05  # how long a reader waits before it looks whether to stop
 # The arrival of a record is late by what it takes to write, send and take it; a quarter of that is taken for a true
 # change, so that records follow on each other as the device counted them and clocks that drift still meet.
@@ -61,6 +64,7 @@ class Powermetrics(Meter):
     def __init__(self, options: PowermetricsOptions | None = None) -> None:
         super().__init__(options)
         self._samplers = SAMPLERS[0]
+        self._form = FORMS[0]
         self._run: _Run | None = None
         self._closed = False
         self._own: set[int] = set()  # sudo and powermetrics: what measuring costs is not the process's
@@ -68,19 +72,24 @@ class Powermetrics(Meter):
         self._alpha_sum = 0.0
 
     def probe(self) -> list[Channel]:
-        """Takes one short record: only that tells whether it may run and what this machine has."""
-        for samplers in SAMPLERS:
-            record, problem = self._trial(samplers)
-            if record is not None:
-                self._samplers = samplers
-                return _channels(record, self.options)
-            if "sampler" not in problem.lower():
+        """Takes one short record: only that tells whether it may run, in what form, and what this machine has."""
+        problems = []
+        for form in FORMS:
+            for samplers in SAMPLERS:
+                record, problem = self._trial(samplers, form)
+                if record is not None:
+                    self._samplers, self._form = samplers, form
+                    return _channels(record, self.options, form)
+                if "sampler" not in problem.lower():
+                    break
+            problems.append(problem)
+            if not any(word in problem.lower() for word in ("option", "format", "plist", "usage")):
                 break
-        raise _unavailable(problem)
+        raise _unavailable(problems[0])
 
     def open(self) -> None:
         self._closed = False
-        self._run = _Run(self._command(self._samplers), self.options.interval_ms)
+        self._run = _Run(self._command(self._samplers, self._form), self.options.interval_ms, self._form)
 
     def stream(self) -> Iterator[IntervalRecord]:
         run, placed = self._run, _Placed()
@@ -101,16 +110,16 @@ class Powermetrics(Meter):
             self._run.stop()
 
     def describe(self) -> dict[str, Any]:
-        described = super().describe()
+        described = super().describe() | {"form": self._form}
         if self._alphas:
             described["alpha_mean"] = self._alpha_sum / self._alphas
         if self._run is not None:
             described["dropped_records"] = self._run.dropped
         return described
 
-    def _trial(self, samplers: str) -> tuple[Record | None, str]:
+    def _trial(self, samplers: str, form: str) -> tuple[Record | None, str]:
         try:
-            run = _Run([*self._command(samplers, TRIAL_MS), "-n", "1"], TRIAL_MS)
+            run = _Run([*self._command(samplers, form, TRIAL_MS), "-n", "1"], TRIAL_MS, form)
         except OSError as error:
             return None, f"{error.filename}: {error.strerror}"
         try:
@@ -121,8 +130,9 @@ class Powermetrics(Meter):
         finally:
             run.stop()
 
-    def _command(self, samplers: str, interval_ms: int | None = None) -> list[str]:
-        interval = ["-f", "plist", "-b", "0", "-i", str(interval_ms or self.options.interval_ms)]
+    def _command(self, samplers: str, form: str, interval_ms: int | None = None) -> list[str]:
+        asked = ["-f", form] if form == "plist" else []
+        interval = [*asked, "-b", "0", "-i", str(interval_ms or self.options.interval_ms)]
         tasks = [] if self.options.alpha == "none" else ["--show-process-energy"]
         return [*_sudo(), _program(), "--samplers", samplers + (",tasks" if tasks else ""), *tasks, *interval]
 
@@ -143,7 +153,7 @@ class Powermetrics(Meter):
         return process_tree(record, {root, *_descendants(root)}) - self._own
 
 
-def _channels(record: Record, options: PowermetricsOptions) -> list[Channel]:
+def _channels(record: Record, options: PowermetricsOptions, form: str) -> list[Channel]:
     joules = _by_channel(record)
     if not joules:
         raise Unavailable(
@@ -161,7 +171,7 @@ def _channels(record: Record, options: PowermetricsOptions) -> list[Channel]:
             kind="interval",
             extent="process-share" if channel == SHARE else "device",
             period_s=options.interval_ms / 1e3,
-            resolution=0.001,
+            resolution=max(0.001, (0.01 if intel else 0.001) * options.interval_ms / 1e3) if form == "text" else 0.001,
             note=APPLES_MODEL if not intel else "Intel's model of the package: CPUs, graphics and system agent",
         )
         for channel in [*joules, *([SHARE] if shared else [])]
@@ -242,7 +252,7 @@ class _Run:
     It ends when we close our end of its pipe: its next record finds nobody. No other one is ever touched.
     """
 
-    def __init__(self, command: list[str], interval_ms: int) -> None:
+    def __init__(self, command: list[str], interval_ms: int, form: str) -> None:
         self._interval_s = interval_ms / 1e3
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that nobody reads would stop it one day
         try:
@@ -258,7 +268,7 @@ class _Run:
             self._stderr.close()
             raise
         self._sudo = command[:2] if command[1] == "-n" else []
-        self._plists = PlistStream()
+        self._written: PlistStream | TextStream = PlistStream() if form == "plist" else TextStream()
         self._said = ""
         self._stopping = threading.Event()
         self._lock = threading.Lock()  # held while the pipe is read or closed
@@ -269,12 +279,12 @@ class _Run:
 
     @property
     def dropped(self) -> int:
-        return self._plists.dropped
+        return self._written.dropped
 
     def records(self, limit_s: float = inf) -> Iterator[tuple[float, list[Record]]]:
         """Records with the time at which they came, until it ends, it is stopped, or it takes too long."""
         assert self._process.stdout is not None
-        deadline = time.monotonic() + limit_s
+        deadline, came_s = time.monotonic() + limit_s, time.monotonic()
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             while not self._stopping.is_set():
@@ -282,14 +292,22 @@ class _Run:
                     if self._process.stdout.closed:
                         return
                     data = os.read(self._process.stdout.fileno(), 1 << 16) if selector.select(LOOK_EVERY_S) else None
+                if not data and (records := self._written.pause() if self._is_over(data, came_s) else []):
+                    yield came_s, records
                 if data == b"":
-                    self._said = self._plists.finish()
+                    self._said = self._written.finish()
                     return
                 if data:
-                    yield time.monotonic(), self._plists.feed(data)
+                    before_s, came_s = came_s, time.monotonic()
+                    records = self._written.feed(data)
+                    # What the next sample's beginning has ended was there before.
+                    yield (before_s if isinstance(self._written, TextStream) else came_s), records
                 elif time.monotonic() > deadline:
                     self._said = f"no record came within {limit_s:g} s"
                     return
+
+    def _is_over(self, data: bytes | None, came_s: float) -> bool:
+        return data == b"" or time.monotonic() - came_s > TEXT_PAUSE_S
 
     def reason(self) -> str:
         """Why there are no more records."""

@@ -17,6 +17,7 @@ _BARE_AMPERSAND = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 _SECTION = re.compile(r"^\*\*\* (Sampled|Summary) system activity .*\(([\d.]+)ms elapsed\) \*\*\*$", re.MULTILINE)
+_SECTION_START = re.compile(rb"^\*\*\* Sampled system activity ", re.MULTILINE)
 # Anchored at the start of a line, or "E-Cluster Power" and "Combined Power (CPU + GPU + ANE)" would count too.
 _POWER = re.compile(r"^(CPU|GPU|ANE|DRAM|Package) Power: ([\d.]+) mW\s*$", re.MULTILINE)
 _INTEL_POWER = re.compile(r"^Intel energy model derived package power \(.*\): ([\d.]+)W\s*$", re.MULTILINE)
@@ -62,6 +63,10 @@ class PlistStream:
         records = [self._record(document) for document in documents if document.strip()]
         return [record for record in records if record is not None]
 
+    def pause(self) -> list[Record]:
+        """Nothing has come for a while: a plist says itself where it ends."""
+        return []
+
     def finish(self) -> str:
         """The stream has ended; what is left was cut off, or is no record but a message: its text."""
         rest, self._tail = self._tail.strip(), b""
@@ -72,6 +77,35 @@ class PlistStream:
         record = record_of(_loads(document))
         self.dropped += record is None
         return record
+
+
+class TextStream:
+    """The same for the text form. A sample ends where the next one begins, or where nothing more comes for a while."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._tail = b""
+
+    def feed(self, data: bytes) -> list[Record]:
+        self._tail += data
+        *_, last = (0, *(found.start() for found in _SECTION_START.finditer(self._tail)))
+        return self._records(last)
+
+    def pause(self) -> list[Record]:
+        return self._records(self._tail.rfind(b"\n") + 1)
+
+    def finish(self) -> str:
+        rest, self._tail = self._tail.strip(), b""
+        return rest.decode("utf-8", "replace")
+
+    def _records(self, end: int) -> list[Record]:
+        """Of all that stands before this place, where there are any; else it is kept."""
+        records = parse_text(self._tail[:end].decode("utf-8", "replace"))
+        if not any(record.joules for record in records):
+            return []
+        self._tail = self._tail[end:]
+        self.dropped += sum(not record.joules for record in records)
+        return [record for record in records if record.joules]
 
 
 def _loads(document: bytes) -> Any:
@@ -194,7 +228,7 @@ def parse_text(text: str) -> list[Record]:
     text = text.replace("\r\n", "\n")
     records = []
     sections = list(_SECTION.finditer(text))
-    for section, following in zip(sections, [*sections[1:], None], strict=True):
+    for section, following in zip(sections, [*sections[1:], None], strict=False):
         if section[1] == "Sampled":
             body = text[section.end() : following.start() if following else len(text)]
             records.append(_text_record(float(section[2]) / 1e3, body))

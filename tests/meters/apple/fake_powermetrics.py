@@ -90,6 +90,29 @@ def record(start_s, end_s, with_tasks):
     return document.replace(b"&amp;", b"&") if mode("ampersand") is not None else document
 
 
+def text_record(start_s, end_s, with_tasks):
+    """As macOS 12 writes it, without the lines that nobody reads."""
+    elapsed_s = end_s - start_s
+    found = processor(start_s, end_s)
+    lines = ["", f"*** Sampled system activity (Fri Nov 10 12:37:08 2023 +0100) ({1e3 * elapsed_s:.2f}ms elapsed) ***"]
+    if with_tasks:
+        rows = [(row["name"], row["pid"], row["cputime_ns"] / 1e6 / elapsed_s, row["energy_impact"]) for row in tasks()]
+        rows.append(("ALL_TASKS", -2, sum(row[2] for row in rows), sum(row[3] for row in rows)))
+        lines += ["", "*** Running tasks ***", ""]
+        lines += ["Name                               ID     CPU ms/s  User%  Energy Impact"]
+        lines += [f"{name:<34} {pid:<6} {ms_per_s:<9.2f} 65.49  {impact:.2f}" for name, pid, ms_per_s, impact in rows]
+    lines += ["", "**** Processor usage ****", ""]
+    if "package_joules" in found:
+        watts = found["package_joules"] / elapsed_s
+        lines += [f"Intel energy model derived package power (CPUs+GT+SA): {watts:.2f}W"]
+    else:
+        powers_mw = {part: found[f"{part}_energy"] / elapsed_s for part in ("cpu", "gpu", "ane")}
+        lines += [f"E-Cluster Power: {powers_mw['cpu'] / 3:.0f} mW"]
+        lines += [f"{part.upper()} Power: {power_mw:.0f} mW" for part, power_mw in powers_mw.items()]
+        lines += [f"Combined Power (CPU + GPU + ANE): {sum(powers_mw.values()):.0f} mW"]
+    return ("\n".join(lines) + "\n").encode()
+
+
 def fail(text, status=1):
     print(text, file=sys.stderr, flush=True)
     sys.exit(status)
@@ -99,7 +122,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--samplers", required=True)
     parser.add_argument("--show-process-energy", action="store_true")
-    parser.add_argument("-f", required=True, choices=["plist"])
+    if mode("text-only") is None:
+        parser.add_argument("-f", required=True, choices=["plist"])
     parser.add_argument("-b", required=True, choices=["0"])
     parser.add_argument("-i", required=True, type=int)
     parser.add_argument("-n", type=int, default=0)
@@ -131,13 +155,14 @@ def write(options, with_tasks):
             time.sleep(60)
         time.sleep(options.i / 1e3 + 0.008)
         end_s = time.monotonic()
-        document = replayed[count % len(replayed)] if replayed else record(start_s, end_s, with_tasks)
+        form = record if mode("text-only") is None else text_record
+        document = replayed[count % len(replayed)] if replayed else form(start_s, end_s, with_tasks)
         try:
             if mode("truncated") is not None and count == 3 and not trial:
                 out.write(b"\0" + document[: len(document) // 2])
                 out.flush()
                 sys.exit(0)
-            out.write((b"\0" if count else b"") + document)
+            out.write((b"\0" if count and mode("text-only") is None else b"") + document)
             out.flush()
         except BrokenPipeError:
             os._exit(74)

@@ -243,6 +243,43 @@ def test_a_sampler_that_this_system_does_not_know_is_left_out(mac: Simulator) ->
     assert ["ane_power" in call for call in mac.sudo_calls] == [True, False, False]
 
 
+def test_one_that_knows_no_plists_is_read_in_its_text_form(mac: Simulator) -> None:
+    """It refuses `-f` and ends; asked without it, its samples add up to the energy of their time all the same."""
+    mac.mode("text-only")
+    mac.tasks((os.getpid(), os.getppid(), 20.0, 1))
+    ours = meter(interval_ms=100)
+    records, _ = stream(ours, 12)
+    assert [" -f " in f" {call} " for call in mac.sudo_calls] == [True, False, False]
+    assert ours.describe()["form"] == "text"
+    start_s, end_s = records[0].start_s, records[-1].end_s
+    assert all(a.end_s == b.start_s for a, b in pairwise(records))
+    for channel, part in (("cpu:0", "cpu"), ("gpu:0", "gpu"), ("ane:0", "ane")):
+        total_j = sum(record.joules[channel] for record in records)
+        assert total_j == pytest.approx(energy_j(part, start_s, end_s), abs=0.0005 * 12 + SWING_W * ARRIVAL_S)
+    assert records[0].joules["cpu:0@process"] == pytest.approx(records[0].joules["cpu:0"] * 20 / 40)
+
+
+def test_a_window_over_text_holds_the_truth(mac: Simulator) -> None:
+    """Each sample is taken as whole once nothing more has come; that shifts no edge."""
+    mac.mode("text-only")
+    with Monitor(["powermetrics"], options={"powermetrics": {"interval_ms": 300}}) as monitor:
+        with monitor.window("work") as window:
+            time.sleep(1.3)
+        energies = {energy.channel: energy for energy in window.energies}
+    for channel, part in (("cpu:0", "cpu"), ("gpu:0", "gpu")):
+        true_j, energy = energy_j(part, window.start_s, window.end_s), energies[channel]
+        assert abs(energy.joules - true_j) <= energy.uncertainty_j + SWING_W * ARRIVAL_S
+
+
+def test_on_intel_in_text_form_the_package_is_the_cpu(mac: Simulator) -> None:
+    mac.mode("text-only,intel")
+    records, _ = stream(meter(), 3)
+    assert "gpu:0" not in records[0].joules
+    found_j = sum(record.joules["cpu:0"] for record in records)
+    true_j = sum(energy_j(part, records[0].start_s, records[-1].end_s) for part in ("cpu", "gpu"))
+    assert found_j == pytest.approx(true_j, abs=SWING_W * ARRIVAL_S)
+
+
 def test_a_machine_without_figures_says_so(mac: Simulator) -> None:
     mac.mode("vm")
     assert "virtual machine" in refusal(meter()).why

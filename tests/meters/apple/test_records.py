@@ -16,6 +16,7 @@ from llmjoules.meters.powermetrics_records import (
     PlistStream,
     Record,
     Task,
+    TextStream,
     impact_factor,
     parse_text,
     process_tree,
@@ -281,3 +282,21 @@ def test_real_texts_give_the_joules_that_an_independent_sum_gives(captures: Path
         assert sum(found) == pytest.approx(expected_j, abs=1e-9), file.name
         names += [file.name] * (expected_j > 0)
     assert len(names) >= 4
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 5000])
+def test_text_in_any_pieces_gives_the_same_records_the_last_when_nothing_more_comes(size: int) -> None:
+    data = (TEXT + TEXT.replace("CPU Power", "\nCPU Power", 1) + TEXT).encode()
+    stream = TextStream()
+    records = [record for k in range(0, len(data), size) for record in stream.feed(data[k : k + size])]
+    assert len(records) == len(parse_text(data.decode())) - 1
+    assert [*records, *stream.pause()] == parse_text(data.decode())
+    assert stream.pause() == []
+    assert stream.dropped == 0
+
+
+def test_what_is_no_sample_in_text_form_is_the_message() -> None:
+    stream = TextStream()
+    assert stream.feed(b"Machine model: Mac99,1\npowermetrics must be invoked as the superuser\n") == []
+    assert stream.pause() == []
+    assert "superuser" in stream.finish()
