@@ -17,7 +17,7 @@ import msgspec
 from llmjoules.meters.cpu import Tdp, cpu_name, logical_cpus, tdp
 from llmjoules.meters.hookspecs import hookimpl
 from llmjoules.meters.powercap import powercap_root
-from llmjoules.meters.share import CLOCK_TICK_S, SHARE, ProcessShare, busy_s, share_channel
+from llmjoules.meters.share import CLOCK_TICK_S, SHARE, ProcessShare, Worked, busy_s, share_channel
 from llmjoules.meters.types import Meter
 from llmjoules.records.record import Channel
 
@@ -50,6 +50,9 @@ class Estimate(Meter):
             Tdp(given_w, "given by the user") if given_w is not None else tdp(powercap_root(), cpu_name(), self._cpus)
         )
         self._share: ProcessShare | None = None
+        self._worked = Worked()
+        self._before = (time.process_time(), busy_s())
+        self._busy_s = self._before[1]
 
     def probe(self) -> list[Channel]:
         tick_j = round(self._tdp.watts * (1 - IDLE_SHARE) * CLOCK_TICK_S / self._cpus, 6)
@@ -69,7 +72,10 @@ class Estimate(Meter):
         self._share = ProcessShare(self.probe()) if self.options.share else None
 
     def read(self) -> dict[str, float]:
-        load_s = busy_s() / self._cpus
+        before, self._before = self._before, (time.process_time(), busy_s())
+        own_s, all_s = (b - a for a, b in zip(before, self._before, strict=True))
+        self._busy_s += self._worked.of(own_s, all_s)[1]
+        load_s = self._busy_s / self._cpus
         found = {"cpu:0": self._tdp.watts * (IDLE_SHARE * time.monotonic() + (1 - IDLE_SHARE) * load_s)}
         if self._share is not None and (joules := self._share.joules(found)) is not None:
             found[SHARE] = joules

@@ -67,6 +67,25 @@ def _proc_stat() -> int | None:
         return None
 
 
+class Worked:
+    """Our CPU seconds and everyone's, made to agree interval by interval."""
+
+    def __init__(self) -> None:
+        self._most_carried_s = CLOCK_TICK_S * (os.cpu_count() or 1)
+        self._carried_s = 0.0
+
+    def of(self, own_s: float, all_s: float) -> tuple[float, float]:
+        """Our time is exact and everyone's comes in ticks: what is above it for that reason counts in the next one.
+
+        What is above it by more than ticks explain was worked all the same: a guest's kernel may book seconds that we
+        ran as stolen, and then stands still.
+        """
+        own_s += self._carried_s
+        all_s = max(all_s, own_s - self._most_carried_s)
+        self._carried_s = max(own_s - all_s, 0.0)
+        return own_s, all_s
+
+
 class ProcessTree:
     """CPU seconds of this process and of all that it started: a sum that never falls.
 
@@ -128,8 +147,8 @@ class ProcessShare:
         self._own_s = own_s if own_s is not None else ProcessTree().cpu_s
         self._all_s = all_s
         self._clock = clock
-        self._most_carried_s = CLOCK_TICK_S * (os.cpu_count() or 1)
-        self._total_j = self._carried_s = 0.0
+        self._worked = Worked()
+        self._total_j = 0.0
         self._before: tuple[float, dict[str, float], float, float] | None = None
 
     def joules(self, readings: Mapping[str, float]) -> float | None:
@@ -147,20 +166,9 @@ class ProcessShare:
         before, self._before = self._before, (now_s, packages, self._own_s(), self._all_s())
         if before is not None:
             risen_j = self._risen(before[1], packages, now_s - before[0])
-            share = self._share(self._before[2] - before[2], self._before[3] - before[3])
+            share = process_share(*self._worked.of(self._before[2] - before[2], self._before[3] - before[3]))
             self._total_j = 0.0 if risen_j is None else self._total_j + share * risen_j
         return self._total_j
-
-    def _share(self, own_s: float, all_s: float) -> float:
-        """Our time is exact and everyone's comes in ticks: what is above it for that reason counts in the next one.
-
-        What is above it by more than ticks explain was worked all the same: a guest's kernel may book seconds that we
-        ran as stolen, and then stands still.
-        """
-        own_s += self._carried_s
-        all_s = max(all_s, own_s - self._most_carried_s)
-        self._carried_s = max(own_s - all_s, 0.0)
-        return process_share(own_s, all_s)
 
     def _risen(self, before: Mapping[str, float], now: Mapping[str, float], elapsed_s: float) -> float | None:
         risen_j = 0.0
