@@ -8,7 +8,6 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import msgspec
 import pluggy
 
@@ -89,6 +88,8 @@ def extra_pages(results: Results, taken: Iterable[str] = ()) -> tuple[list[Extra
 
 def fragment(package: str, template: str, **context: Any) -> str:
     """A template of the package's folder `templates` as the body of a page. Everything is escaped."""
+    import jinja2  # not where only the name of a page is wanted: the base install lacks it
+
     env = jinja2.Environment(
         loader=jinja2.PackageLoader(package, "templates"),
         autoescape=True,

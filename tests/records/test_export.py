@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -282,6 +284,25 @@ def test_the_studys_figures_come_out_of_import_and_export(tmp_path: Path) -> Non
         assert len(joules) == answer["n"]
         assert fmean(joules) == pytest.approx(answer["mean"], rel=1e-6)
         assert stdev(joules) == pytest.approx(answer["sd"], rel=1e-6)
+
+
+def test_without_their_libraries_parquet_and_frames_say_how_to_install_them(tmp_path: Path) -> None:
+    """pyarrow and pandas are hidden from the import system, as in the base install."""
+    store(tmp_path / "r", make_run())
+    code = (
+        "import sys; sys.modules.update(pyarrow=None, pandas=None); from llmjoules.cli import main; import llmjoules\n"
+        "code = main(sys.argv[1:])\n"
+        "try: llmjoules.to_pandas(sys.argv[2])\n"
+        "except llmjoules.LlmjoulesError as error: print(error, file=sys.stderr)\n"
+        "sys.exit(code)"
+    )
+    words = f"export {tmp_path / 'r'} --format parquet --out {tmp_path / 'x'}".split()
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "pip install 'llmjoules[site]'" in done.stderr
+    assert "pip install pandas" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "x").exists()
 
 
 def test_every_column_is_documented_with_its_unit() -> None:
