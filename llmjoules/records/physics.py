@@ -150,7 +150,13 @@ def _sums(record: Record, component: str, total: Total) -> Iterator[Finding]:
         )
     parts = [stats.joules_of(part.energy, total.channels) for part in phase.parts]
     known = [part for part in parts if part is not None]
-    if known and _apart(max(sum(known), total.joules), total.joules, AGREE, total.uncertainty_j):
+    doubt_j = (total.uncertainty_j or 0.0) + sum(
+        energy.uncertainty_j or 0.0
+        for part in phase.parts
+        for energy in part.energy
+        if energy.channel in total.channels
+    )
+    if sum(known) > total.joules * (1 + AGREE) + doubt_j:
         yield Finding(
             code="parts_above_phase",
             about=component,

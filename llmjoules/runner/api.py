@@ -10,6 +10,7 @@ import msgspec
 
 from llmjoules.meters.monitor import Monitor
 from llmjoules.records.ids import new_id
+from llmjoules.records.physics import flagged
 from llmjoules.records.record import Failed, Run, encode
 from llmjoules.records.store import ResultsFile
 from llmjoules.runner import events
@@ -104,6 +105,7 @@ def _run(
                 any_began = any_began or isinstance(event, events.Began)
                 if isinstance(event, events.Finished):
                     record = msgspec.json.decode(event.record, type=Run | Failed)
+                    record = msgspec.structs.replace(record, flags=flagged(record))
                     if results is not None:
                         results.append(record)
                     teller(event)
