@@ -54,7 +54,7 @@ def percent(found: Difference, *, positive: bool = False) -> str:
     """`12.3 ± 1.9 %`; with both ends where they lie unlike far from it, as happens for large differences."""
     sign = -1 if positive and found.percent < 0 else 1
     if found.percent_low is None or found.percent_high is None:
-        return f"{text.number(sign * found.percent)} %, with no interval in percent, as A's own reaches to zero"
+        return f"{text.number(sign * found.percent)} % (no interval: A's own reaches to zero)"
     below, above = found.percent - found.percent_low, found.percent_high - found.percent
     if max(below, above) > 1.15 * min(below, above):
         low, high = sorted((sign * found.percent_low, sign * found.percent_high))
@@ -169,14 +169,14 @@ def fitted(row: Fitted) -> Iterator[str | Table]:
     yield table(("Term", "± 95 %", ""), terms, right=(1,))
     over = "loads" if found.basis == "loads" else "runs: what differs from load to load is not in the intervals"
     yield (
-        f"{found.points} points at {found.settings} settings, spread {100 * found.spread:.2g} %, intervals over {over}."
+        f"{found.points} points at {found.settings} settings, spread {text.number(100 * found.spread, 2)} %, intervals over {over}."
     )
     if found.held_out_rms is not None:
         worst = max(found.held_out, key=lambda left: abs(left.error))
         yield (
-            f"Settings left out in turn are missed by {100 * found.held_out_rms:.2g} % "
+            f"Settings left out in turn are missed by {text.number(100 * found.held_out_rms, 2)} % "
             f"(root mean square; accepted up to {100 * ACCEPTED:.0f} %), "
-            f"worst {100 * worst.error:+.2g} % at {worst.n_in:g} prompt and {worst.n_out:g} new tokens."
+            f"worst {text.number(100 * worst.error, 2)} % at {worst.n_in:g} prompt and {worst.n_out:g} new tokens."
         )
     yield from found.notes
     for at in row.predictions:

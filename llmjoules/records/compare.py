@@ -137,9 +137,12 @@ def _comparison(a: Cell, b: Cell, keys: Sequence[str], anyway: bool) -> Comparis
     )
 
 
+_OF_LOADING = {f"too_short:{phase}" for phase in ("idle", "import", "tokenizer", "model", "pipeline", "warm-up")}
+
+
 def _flags(cell: Cell) -> Iterator[str]:
     runs = len(cell.runs)
-    for flag in sorted({flag for run in cell.runs for flag in run.flags}):
+    for flag in sorted({flag for run in cell.runs for flag in run.flags} - _OF_LOADING):
         yield f"{plain(flag)} in {sum(flag in run.flags for run in cell.runs)} of {runs} runs"
     for component in _scopes(cell):
         by_load: dict[str, list[float]] = {}

@@ -159,7 +159,10 @@ def test_flags_of_runs_and_drift_of_repeats_are_told() -> None:
         replace(run, totals={"cpu": replace(run.totals["cpu"], joules=80.0 + 2 * k + 0.1 * (k % 2))})
         for k, run in enumerate(runs(loads=8, day=2))
     ]
-    flagged = [replace(run, flags=("shared:cpu",)) if run.load.id.endswith("1") else run for run in runs()]
+    flagged = [
+        replace(run, flags=("shared:cpu", "too_short:tokenizer")) if run.load.id.endswith("1") else run
+        for run in runs()
+    ]
     found = one(flagged, drifting)
     assert found.flags == ("A: shared:cpu in 1 of 4 runs", "B: trend:cpu", "B: autocorrelated:cpu")
 
