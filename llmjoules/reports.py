@@ -169,7 +169,8 @@ def fitted(row: Fitted) -> Iterator[str | Table]:
     yield table(("Term", "± 95 %", ""), terms, right=(1,))
     over = "loads" if found.basis == "loads" else "runs: what differs from load to load is not in the intervals"
     yield (
-        f"{found.points} points at {found.settings} settings, spread {text.number(100 * found.spread, 2)} %, intervals over {over}."
+        f"{found.points} points at {found.settings} settings, spread {text.number(100 * found.spread, 2)} %, "
+        f"intervals over {over}."
     )
     if found.held_out_rms is not None:
         worst = max(found.held_out, key=lambda left: abs(left.error))
