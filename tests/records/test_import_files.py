@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from llmjoules.cli import main
 from llmjoules.records import stats
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.importers.importing import Report, import_files, read_files
-from llmjoules.records.importers.types import Units
+from llmjoules.records.importers.reading import SourceFile
+from llmjoules.records.importers.types import Options, Units
 from llmjoules.records.record import Published
 from llmjoules.records.store import BadLine, read_results
 from tests.builders import make_run
@@ -499,3 +501,50 @@ def test_settings_name_what_the_file_does_not(write: Any) -> None:
     assert record.origin is not None
     assert record.origin.licence == "CC-BY-4.0"
     assert "tokens_assumed" not in record.flags
+
+
+def test_the_importer_in_the_documentation_works(write: Any) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "import.md").read_text()
+    names: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], names)
+    (importer,) = names["llmjoules_importers"]()
+    file = SourceFile(write("seconds,joules\n2.0,300\n3.0,x\n"))
+    assert importer.matches(file)
+    record, bad = importer.read(file, Options(), Units())
+    assert record.totals["gpu"].joules == 300.0
+    assert (bad.line, "'x' is not a number" in bad.why) == (3, True)
+
+
+def test_the_mapping_in_the_documentation_works(write: Any) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "import.md").read_text()
+    mapping = write(page.split("```toml\n")[1].split("```")[0], "lab.toml")
+    assert stats.joules_per_token(Read("csv", write(LAB), mapping=str(mapping)).records[1], "gpu") == pytest.approx(5.1)
+
+
+def test_every_format_stands_in_the_documentation_and_in_the_help() -> None:
+    from llmjoules.records.importers.registry import Importers
+
+    importers = Importers()
+    assert not importers.faults
+    page = (Path(__file__).parents[2] / "docs" / "import.md").read_text()
+    for name in importers.by_name:
+        assert f"| `{name}` |" in page
+
+
+def test_the_command_says_what_it_did_and_what_is_doubtful(
+    write: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = write(RUNS.replace("(mJ)", "(uJ)") + "cut,line\n"), str(tmp_path / "out")
+    assert main(["import", "energy-inference", str(path), "--out", out]) == 0
+    said = capsys.readouterr()
+    assert said.err == f"Skipped {path}:8: 2 fields instead of 14\n"
+    assert "Doubtful: power_below_idle:gpu in 2 records, first file.csv, line 2: " in said.out
+    assert "Not kept: column Prompt" in said.out
+    assert said.out.endswith(f"2 new, 1 bad lines skipped; results in {out}/\n")
+    assert main(["import", "energy-inference", str(path), "--out", out]) == 0
+    assert "0 new, 2 already there" in capsys.readouterr().out
+    assert main(["import", "energy-inference", str(path), "--out", out, "--strict"]) == 2
+    assert main(["import", "codecarbon", str(path), "--out", out]) == 2
+    assert "It looks like energy-inference." in capsys.readouterr().err
+    assert main(["import", "energy-inference", str(path), "--out", out, "--unit", "mJ"]) == 2
+    assert "Bad --unit 'mJ'." in capsys.readouterr().err
