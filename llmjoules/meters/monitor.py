@@ -6,8 +6,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from llmjoules.meters import guard
 from llmjoules.meters.choice import Chosen, automatic, check_names, named
 from llmjoules.meters.registry import Registry
 from llmjoules.meters.types import Unavailable
-from llmjoules.meters.watcher import READ_SHORTEST_S, Watcher
+from llmjoules.meters.watcher import NEAR_EDGE_S, READ_SHORTEST_S, Watcher
 from llmjoules.meters.window import Reason, WindowEnergy
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.notebook import energies_html
@@ -30,7 +29,10 @@ SETTLED_AFTER = 2.0  # times what a window's readings take to come in
 
 
 class Window:
-    """A named stretch of time. Its energies can be asked for once it is closed, also after the monitor has closed."""
+    """A named stretch of time: that of the code inside `with`, once.
+
+    Its energies can be asked for once it is closed, also after the monitor has closed.
+    """
 
     def __init__(self, monitor: Monitor, name: str) -> None:
         self.name = name
@@ -38,6 +40,17 @@ class Window:
         self.end_s: float | None = None
         self._monitor = monitor
         self._energies: tuple[Energy, ...] | None = None
+
+    def __enter__(self) -> Window:
+        if self.start_s:
+            raise RuntimeError(f"window {self.name!r} can be entered once; make another one")
+        self._monitor.edge(self, time.monotonic())
+        self.start_s = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end_s = time.monotonic()
+        self._monitor.edge(self, self.end_s)
 
     @property
     def energies(self) -> tuple[Energy, ...]:
@@ -142,22 +155,20 @@ class Monitor:
             for watcher in self._watchers:
                 self.faults += watcher.stop()
 
-    @contextmanager
-    def window(self, name: str) -> Iterator[Window]:
-        """Measure the code inside. An edge only takes the time. Windows nest and may be open in several threads."""
-        window = Window(self, name)
-        self._windows.append(weakref.ref(window))
-        window.start_s = time.monotonic()
-        self._edge(window.start_s)
-        try:
-            yield window
-        finally:
-            window.end_s = self._last_end_s = time.monotonic()
-            self._edge(window.end_s)
+    def window(self, name: str) -> Window:
+        """Measure the code inside `with`; an edge only takes the time. They nest, and may be open in several threads."""
+        return Window(self, name)
 
-    def _edge(self, t_s: float) -> None:
+    def edge(self, window: Window, t_s: float) -> None:
+        """A window is about to begin or has ended: have the meters that rest read at once, and all densely."""
+        if window.end_s is None:
+            self._windows.append(weakref.ref(window))
+        else:
+            self._last_end_s = t_s
         for watcher in self._watchers:
-            watcher.edge(t_s)
+            watcher.dense_until_s = t_s + NEAR_EDGE_S
+            if watcher.resting:
+                watcher.wake()
 
     def nudge(self) -> None:
         """Have every meter read as soon as its thread comes to it; costs microseconds."""

@@ -68,8 +68,8 @@ class Watcher:
         self._may_rest = len(counters) == len(first) and all(
             curve.ticks is not None or curve.channel.period_s < READ_EVERY_S for curve in counters
         )
-        self._dense_until_s = 0.0
-        self._resting = False
+        self.dense_until_s = 0.0  # after an edge, readings are worth more
+        self.resting = False  # until a time that is far off
         self.states: list[tuple[str, DeviceState]] = []
         self._state_due_s = 0.0
         self._id_of = {own: channel.id for own, channel in channels.items()}
@@ -127,16 +127,14 @@ class Watcher:
 
     def nudge(self) -> None:
         """Read as soon as can be, and densely for a while."""
-        self._dense_until_s = time.monotonic() + NEAR_EDGE_S
+        self.dense_until_s = time.monotonic() + NEAR_EDGE_S
         self._read.clear()
         self._ring()
 
-    def edge(self, t_s: float) -> None:
-        """A window begins or ends: read densely from now on, for a while. Costs nothing where that is so already."""
-        self._dense_until_s = t_s + NEAR_EDGE_S
-        if self._resting:
-            self._resting = False
-            self._ring()
+    def wake(self) -> None:
+        """End a rest."""
+        self.resting = False
+        self._ring()
 
     def _ring(self) -> None:
         with suppress(RuntimeError):  # it rings already
@@ -168,15 +166,15 @@ class Watcher:
     def _sleep(self, read_s: float) -> None:
         """Until the next reading is due, or somebody rings."""
         due_s = self._due_s(read_s)
-        self._resting = due_s - read_s > 1.5 * self._every_s
-        if self._resting and self._dense_until_s > read_s:  # an edge came between these two lines
+        self.resting = due_s - read_s > 1.5 * self._every_s
+        if self.resting and self.dense_until_s > read_s:  # an edge came between these two lines
             due_s = read_s + self._every_s
         self._alarm.acquire(timeout=max(0.0, due_s - time.monotonic()))
-        self._resting = False
+        self.resting = False
 
     def _due_s(self, read_s: float) -> float:
         dense_s = read_s + self._every_s
-        if not self._may_rest or read_s < self._dense_until_s:
+        if not self._may_rest or read_s < self.dense_until_s:
             return dense_s
         if not self._ticks:
             return read_s + max(self._every_s, READ_RESTING_S)

@@ -140,10 +140,10 @@ def edges(count: str) -> dict[str, list[float]]:
     return found
 
 
-def sampling(seconds: str, forgets: str) -> dict[str, Any]:
+def sampling(seconds: str, forgets: str, after_s: str = "5") -> dict[str, Any]:
     """CPU time of watching, as a part of one core, and what the process's memory grows by."""
     with Monitor(["nvml", "rapl"]) as monitor:
-        _watch(monitor, 5, forgets == "yes")
+        _watch(monitor, float(after_s), forgets == "yes")
         watchers = {t.name: t for t in threading.enumerate() if t.name.startswith("llmjoules-")}
         begun = {name: _cpu_s(thread) for name, thread in watchers.items()}
         rss, cpu_s, start_s = _rss(), time.process_time(), time.monotonic()

@@ -22,10 +22,9 @@ from math import floor, sqrt
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from llmjoules.meters.window import CounterCurve
 from tests.bench import child
 from tests.meters.nvml_stub import LIBRARY, Gpu, Stub, uuid
-from tests.meters.simulated import Power, channel, constant, steps
+from tests.meters.simulated import Power, channel, constant, steps, watched
 from tests.meters.test_rapl import TWO_SOCKETS, Draw, Tree
 from tests.meters.test_window import HARD, Situation, clamped_ramp
 
@@ -40,11 +39,12 @@ WINDOWS = {0.3: 50, 1.0: 17, 3.0: 9}  # each on eight GPUs with ticks of their o
 GPUS = 8
 ADA = 8  # its sensor sees all of the time, as far as is known
 STUCK = "stuck at zero"
+FULL_AFTER_S = 150  # by then a curve of ten knots a second has been thinned once
 GROWS_LESS_THAN = 0.5e6  # what an interpreter's own memory goes up and down by
 PEERS = {"pyJoules": "pyJoules 0.5.1", "Zeus": "Zeus 0.16.0", "two reads": "two reads"}
 
 TICKING = channel(period_s=0.1, resolution=0.001)
-READ_EVERY_S, TICK_JITTER_S, LATENCY_S = 0.01, 0.002, 0.0002
+TICK_JITTER_S, LATENCY_S = 0.002, 0.0002
 ON_TIME, LATE = 0.2, 2.5  # a reading is late by up to this part of the time between two
 
 
@@ -146,15 +146,20 @@ def simulated(name: str, windows: int) -> tuple[Errors, Errors, int]:
     rng = random.Random(f"20261125 {name}")
     ours, plain, bands, zeros = [], [], [], 0
     for number in range(windows):
-        start_s = 2 + rng.random()
+        start_s = 5 + rng.random()
         truth, length_s = situation(start_s, rng.random())
         end_s = start_s + length_s
         counter = Counter(truth, rng, end_s + 1)
-        curve = CounterCurve(TICKING)
-        at_s = start_s - 1.5 + READ_EVERY_S * rng.random()
-        while at_s < end_s + 0.8:
-            curve.add(at_s, counter.joules(at_s + LATENCY_S * (rng.random() - 0.5)), LATENCY_S)
-            at_s += READ_EVERY_S * (1 + lateness[number % len(lateness)] * rng.random())
+        [curve], _ = watched(
+            [counter.joules],
+            TICKING,
+            (start_s, end_s),
+            from_s=start_s - 4 + TICKING.period_s * rng.random(),
+            until_s=end_s + 0.8,
+            rng=rng,
+            latency_s=LATENCY_S,
+            jitter=lateness[number % len(lateness)],
+        )
         found = curve.energy(start_s, end_s)
         true_j = truth.between(start_s, end_s) or 1.0
         plain.append((counter.joules(end_s) - counter.joules(start_s)) / true_j - 1)
@@ -309,7 +314,10 @@ def sampling_rows(stub: Stub) -> Iterator[Row]:
             bare = ask(environment, child.calls, 2000)
             found = ask(environment, child.sampling, 20, "no")
             with ThreadPoolExecutor() as pool:
-                asked = [pool.submit(ask, environment, child.sampling, 60, forgets) for forgets in ("yes", "no")]
+                asked = [
+                    pool.submit(ask, environment, child.sampling, 60, forgets, FULL_AFTER_S)
+                    for forgets in ("yes", "no")
+                ]
                 forgetful, plain = (one.result() for one in asked)
     by_thread = {name.split("-")[1]: share for name, share in found["threads"].items()}
     calls = 100 * bare["counters"]
@@ -322,7 +330,10 @@ def sampling_rows(stub: Stub) -> Iterator[Row]:
     )
     warm = 100 * bare["nvml"] + 50 * bare["rapl"] + bare["nvml state"]
     yield "  the same readings in a warm loop", percent(warm), "", "", f"{warm / found['share']:.2f} × as watched"
-    for name, run in (("memory in a minute, forgetting each second", forgetful), ("… plain Monitor", plain)):
+    for name, run in (
+        ("memory in a minute, forgetting each second", forgetful),
+        ("… a plain Monitor that nobody asks", plain),
+    ):
         value = f"{run['grown'] / 1e6:+.2f} MB of {run['rss'] / 1e6:.0f} MB"
         hour = f"{run['grown'] / 1e6 * 3600 / run['seconds']:+.1f} MB an hour"
         yield name, value, f"{GROWS_LESS_THAN / 1e6:g} MB", met(run["grown"] <= GROWS_LESS_THAN), hour

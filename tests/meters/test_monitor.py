@@ -61,8 +61,11 @@ def test_nested_windows_add_up() -> None:
         with monitor.window("second") as second:
             time.sleep(0.15)
     parts = sum(monitor_window.joules("gpu:0") for monitor_window in (first, second))
+    truth = scripts(MockOptions())["gpu:0"]
+    gaps = [(whole.start_s, first.start_s), (first.end_s, second.start_s), (second.end_s, whole.end_s)]
     between_j = (whole.joules("gpu:0") or 0) - parts
-    assert 0 <= between_j < 0.05 * parts
+    bands_j = sum(window.uncertainty_j("gpu:0") for window in (whole, first, second))
+    assert between_j == pytest.approx(sum(truth.energy_j(*gap) for gap in gaps), abs=bands_j)
 
 
 def test_windows_of_several_threads_at_once_are_each_right() -> None:
@@ -460,3 +463,11 @@ def test_the_plug_in_base_class_does_nothing_by_itself() -> None:
         meter.probe()
     assert HEAD
     assert HOOK
+
+
+def test_a_window_can_be_entered_once() -> None:
+    with Monitor(["mock"]) as monitor:
+        with monitor.window("work") as window:
+            pass
+        with pytest.raises(RuntimeError, match="window 'work' can be entered once"):
+            window.__enter__()
