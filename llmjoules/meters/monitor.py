@@ -156,7 +156,7 @@ class Monitor:
                 self.faults += watcher.stop()
 
     def window(self, name: str) -> Window:
-        """Measure the code inside `with`; an edge only takes the time. They nest, and may be open in several threads."""
+        """Measure the code inside `with`; an edge only takes the time. They nest, also across threads."""
         return Window(self, name)
 
     def edge(self, window: Window, t_s: float) -> None:
