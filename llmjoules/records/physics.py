@@ -94,7 +94,7 @@ def _power(record: Record, component: str, total: Total) -> Iterator[Finding]:
         yield Finding(
             code="power_below_idle",
             about=component,
-            sentence=f"{power_w:.4g} W is below the {idle_w:.4g} W that {_these(devices)} draw when idle"
+            sentence=f"{power_w:.4g} W is below the {idle_w:.4g} W that {_these(devices)} would draw when idle"
             + _slip(power_w, idle_w, limit_w),
             numbers={"power_w": power_w, "idle_w": idle_w, "devices": devices},
         )

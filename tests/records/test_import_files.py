@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from llmjoules.cli import main
 from llmjoules.records import stats
 from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.importers import Importer, Note, hookimpl, registry
 from llmjoules.records.importers.importing import Report, import_files, read_files
 from llmjoules.records.importers.reading import SourceFile
 from llmjoules.records.importers.types import Options, Units
@@ -548,3 +554,96 @@ def test_the_command_says_what_it_did_and_what_is_doubtful(
     assert "It looks like energy-inference." in capsys.readouterr().err
     assert main(["import", "energy-inference", str(path), "--out", out, "--unit", "mJ"]) == 2
     assert "Bad --unit 'mJ'." in capsys.readouterr().err
+
+
+def test_a_log_whose_header_was_cut_off_is_read_and_said(write: Any) -> None:
+    whole = Read("energy-inference", write(PYJOULES))
+    cut = Read("energy-inference", write(PYJOULES.split("\n", 1)[1]))
+    assert [record.totals for record in cut.records] == [record.totals for record in whole.records]
+    assert any("the header is missing" in note for note in cut.notes)
+
+
+def test_a_header_without_a_row_is_said(write: Any, tmp_path: Path) -> None:
+    with pytest.raises(LlmjoulesError, match="There is a header, and no row") as raised:
+        run("energy-inference", write(PYJOULES.split("\n", 1)[0] + "\n"), tmp_path / "out")
+    assert raised.value.fix
+
+
+def test_what_the_job_says_beside_a_trace_is_read_though_it_is_no_valid_yaml(write: Any) -> None:
+    job = (
+        "job:\n  date: 2024-04-02\n  start_time: 21-58-06\n  details:\n    model_name: tiny-7b\n"
+        "    system_name: M1-Pro\n    num_tokens: 32\n    prompt-I: #include <a.h>\n#include <b.h>\n"
+    )
+    write(job, "x-21-58-06-job_info.yaml")
+    text = POWER.replace("inference-64-0", "inference-A-0")
+    record = Read("energy-inference", write(text, "x-21-58-06-power.csv")).only
+    assert (record.model.name, record.system.name, record.workload.new_tokens) == ("tiny-7b", "M1-Pro", 32)
+
+
+def test_a_files_text_is_read_in_the_encoding_of_a_spreadsheet(write: Any) -> None:
+    assert len(Read("energy-inference", write(RUNS.encode("utf-16"))).records) == 2
+
+
+@pytest.mark.parametrize("format_name", TEXTS)
+@given(cut=st.integers(1, 2000), noise=st.binary(max_size=30))
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_file_cut_or_spoilt_anywhere_never_ends_in_a_traceback(
+    format_name: str, cut: int, noise: bytes, tmp_path: Path
+) -> None:
+    text = TEXTS[format_name].encode()
+    path = tmp_path / "spoilt.txt"
+    path.write_bytes(text[: cut % len(text)] + noise + text[cut % len(text) + len(noise) :])
+    with suppress(LlmjoulesError):
+        import_files(format_name, [path], tmp_path / "out")
+
+
+class Broken(Importer):
+    name = "broken"
+    summary = "a plug-in with a defect"
+
+    def matches(self, file: SourceFile) -> bool:
+        return True
+
+    def read(self, file: SourceFile, options: Any, units: Units) -> Iterator[Any]:
+        yield Note("so far so good")
+        raise IndexError("list index out of range")
+
+
+def test_an_importer_that_fails_is_named_without_a_traceback(
+    write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Installed:
+        name = "broken"
+
+        def load(self) -> Any:
+            module = ModuleType("broken")
+            module.llmjoules_importers = hookimpl(lambda: [Broken()])  # type: ignore[attr-defined]
+            return module
+
+    class Spoilt:
+        name = "spoilt"
+
+        def load(self) -> Any:
+            raise ImportError("no such library")
+
+    monkeypatch.setattr(registry, "entry_points", lambda group: [Installed(), Spoilt()])
+    with pytest.raises(LlmjoulesError, match=r"broken cannot read file.csv on") as raised:
+        run("broken", write("x"), tmp_path / "out")
+    assert "IndexError: list index out of range" in raised.value.why
+    assert [fault.origin for fault in registry.Importers().faults] == ["spoilt"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("TP", 0), ("GPU", 5), ("Avg Output Tokens", 0.0), ("Max BS (reqs)", "many"), ("TP", 10**30)]
+)
+def test_a_value_that_cannot_be_is_named(key: str, value: Any, write: Any, tmp_path: Path) -> None:
+    with pytest.raises(LlmjoulesError, match=r"Not a result of ML.ENERGY v2"):
+        run("ml-energy-v2", write(json.dumps({**V2, key: value})), tmp_path / "out")
+
+
+def test_what_no_record_may_hold_is_a_bad_line_and_the_others_are_stored(write: Any, tmp_path: Path) -> None:
+    two = {
+        "configurations": [{**CONFIGURATION, "median_itl_ms": "fast"}, {**CONFIGURATION, "model_id": 5}, CONFIGURATION]
+    }
+    report, bad = run("ml-energy", write(json.dumps(two)), tmp_path / "out")
+    assert (report.new, report.bad, len(bad)) == (1, 2, 2)

@@ -32,6 +32,7 @@ from llmjoules.records.record import (
 UNNAMED_MODEL, UNNAMED_SYSTEM = "unnamed model", "unnamed system"
 BOARD_GAIN = 0.05  # of NVIDIA boards, as for our own meter
 APPLES_MODEL = "Apple's own model of the energy, not a sensor: not for comparing machines"
+MOST_DEVICES = 1024  # that a record names one by one
 NVML_TICK_S = 0.1  # how often an NVIDIA board renews its counter
 
 
@@ -172,7 +173,7 @@ class Publisher:
     def system(self, name: str | None, accelerator: str | None, count: int | None, **known: Any) -> System:
         """One with `count` accelerators of a kind, all of them used."""
         named = self.options.accelerator or accelerator
-        boards = (Accelerator(name=named),) * (count or 1) if named else ()
+        boards = (Accelerator(name=named),) * min(count or 1, MOST_DEVICES) if named else ()
         return System(
             name=self.options.system or name or named or UNNAMED_SYSTEM,
             accelerators=boards,

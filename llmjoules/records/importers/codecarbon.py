@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator, Sequence
 
-from llmjoules.records.importers.building import BOARD_GAIN, NVML_TICK_S, Publisher
+from llmjoules.records.importers.building import BOARD_GAIN, NVML_TICK_S, Publisher, joules
 from llmjoules.records.importers.hookspecs import hookimpl
 from llmjoules.records.importers.reading import Columns, Energies, NotANumber, Row, SourceFile, number
 from llmjoules.records.importers.types import Bad, Importer, Item, Note, Options, Units, Unmapped
@@ -113,7 +113,7 @@ def _last_rows(
         try:
             if len(row.fields) != width or not row.fields[run_at]:
                 raise NotANumber(f"{sum(map(bool, row.fields))} fields of {width}: a piece of a broken row")
-            energy = number(row.fields[total_at])
+            energy, _ = number(row.fields[total_at]), number(row.fields[used[0]])
             for at in used:
                 number(row.fields[at] or "0")
         except NotANumber as error:
@@ -135,7 +135,7 @@ def _energy(component: str, short: str, said: dict[str, str], factor: float, sec
         return Energy(channel=component, joules=None, reason=why)
     if value_j == 0:
         return Energy(channel=component, joules=None, reason="missing: CodeCarbon says 0, so it tracked nothing here")
-    return Energy(channel=component, joules=value_j, method="CodeCarbon's running total at its last row")
+    return joules(component, value_j, method="CodeCarbon's running total at its last row")
 
 
 def _boards(text: str) -> tuple[int, str | None]:
@@ -146,9 +146,12 @@ def _boards(text: str) -> tuple[int, str | None]:
 
 def _sum_is_off(said: dict[str, str], ratios: Sequence[float]) -> bool:
     """Its own sum over components, against theirs (a power usage effectiveness of the data centre is on top)."""
-    parts = [number(said[f"{short}_energy"] or "0") for _, short in COMPONENTS if f"{short}_energy" in said]
-    pue = number(said.get("pue") or "1")
-    total = number(said["energy_consumed"])
+    try:
+        parts = [number(said[f"{short}_energy"] or "0") for _, short in COMPONENTS if f"{short}_energy" in said]
+        pue = number(said.get("pue") or "1")
+        total = number(said["energy_consumed"])
+    except NotANumber:
+        return True
     same_units = all(ratio in (0.0, 1.0) for ratio in ratios)
     return same_units and abs(sum(parts) * pue - total) > 1e-3 * max(total, sum(parts))
 

@@ -73,8 +73,7 @@ def import_files(
             try:
                 fresh = _new(_records(importers, importer, path, options, units, report, on_bad), known, report)
                 for batch in _batches(fresh):
-                    results.append(*batch)
-                    report.new += len(batch)
+                    _store(results, batch, report, path, on_bad)
             except LlmjoulesError as error:
                 if len(files) == 1:
                     raise
@@ -85,7 +84,7 @@ def import_files(
     if not report.new + report.there:
         raise LlmjoulesError(
             "No record in any of these files.",
-            (report.refused or report.notes or ["No line could be read."])[0].replace("\n", " "),
+            report.refused[0].replace("\n", " ") if report.refused else _nothing(report),
             "See docs/import.md for what each format must look like.",
         )
     if strict and (report.bad or report.refused):
@@ -121,7 +120,7 @@ def _records(
     if not importer.matches(file):
         raise _other_format(importers, importer, file)
     report.files += 1
-    for item in importer.read(file, options, units):
+    for item in _guarded(importer, file, options, units):
         match item:
             case Run() | Failed() | Published():
                 _doubt(item, report)
@@ -136,6 +135,44 @@ def _records(
                 report.notes.append(f"{file.name}: {item.text}")
     if report.bad and file.ends_cut():
         report.notes.append(f"{file.name}: its last line has no end: its writer was stopped")
+
+
+def _guarded(importer: Importer, file: SourceFile, options: Options, units: Units) -> Iterator[Item]:
+    """A plug-in that fails does not take the other files down."""
+    try:
+        yield from importer.read(file, options, units)
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise LlmjoulesError(
+            f"The importer {importer.name} cannot read {file.name} on.",
+            f"{type(error).__name__}: {error}.",
+            "Something in it is not as this format has it. If it is, please report it.",
+        ) from error
+
+
+def _store(
+    results: ResultsFile, batch: list[Record], report: Report, path: Path, on_bad: Callable[[BadLine], None]
+) -> None:
+    """Together, or one by one where one of them holds what no record may."""
+    try:
+        results.append(*batch)
+        report.new += len(batch)
+    except ValueError:
+        for record in batch:
+            try:
+                results.append(record)
+                report.new += 1
+            except ValueError as error:
+                report.bad += 1
+                line = record.origin.line if isinstance(record, Published) and record.origin is not None else None
+                on_bad(BadLine(path, line or 0, str(error)))
+
+
+def _nothing(report: Report) -> str:
+    """Why files of the right format gave no record."""
+    lines = (
+        f"{report.bad} lines could not be read" if report.bad else "There is a header, and no row that says anything"
+    )
+    return f"{lines}. " + (report.notes[-1] + "." if report.notes else "")
 
 
 def _doubt(record: Record, report: Report) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, TypeAlias
+
+import msgspec
 
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.importers.building import Publisher, joules
@@ -11,8 +13,9 @@ from llmjoules.records.importers.hookspecs import hookimpl
 from llmjoules.records.importers.ml_energy import GPUS
 from llmjoules.records.importers.reading import Columns, Energies, NotANumber, Seen, SourceFile, number
 from llmjoules.records.importers.types import Bad, Importer, Item, Note, Options, Units, Unmapped
-from llmjoules.records.record import Figures, MeterInfo, Phase, Published, Total, Workload
+from llmjoules.records.record import Count, Figures, MeterInfo, Phase, Published, Total, Workload
 
+Ways: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=64)]
 LEGACY = ["model", "throughput", "response_length", "latency", "energy"]
 KEYS = {
     "Model", "GPU", "TP", "PP", "Energy/req (J)", "Avg TPOT (s)", "Token tput (tok/s)", "Avg Output Tokens",
@@ -35,32 +38,50 @@ class MlEnergyV2(Importer):
             data = file.json()
             if not isinstance(data, dict) or not data.keys() >= {"Model", "Energy/req (J)", "Avg Output Tokens", "TP"}:
                 raise LlmjoulesError(f"Not a result of ML.ENERGY v2: {file.name}.", "Keys of it are missing.")
-            yield _record(publisher, energies, data, factor)
+            try:
+                yield _record(publisher, energies, msgspec.convert(data, Result), factor)
+            except (msgspec.ValidationError, ZeroDivisionError) as error:
+                raise LlmjoulesError(f"Not a result of ML.ENERGY v2: {file.name}.", f"{error}.") from error
             yield from (Unmapped(f"key {key}") for key in data if key not in KEYS)
         else:
             yield from _table(publisher, energies, file)
 
 
-def _record(publisher: Publisher, energies: Energies, data: Mapping[str, Any], factor: float) -> Published:
-    gpus = int(data["TP"]) * int(data.get("PP", 1))
-    spread = [f"{name} {data[key]}" for name, key in (("tensor-parallel", "TP"), ("pipeline-parallel", "PP"))
-              if data.get(key, 1) > 1]  # fmt: skip
-    per_request = data["Energy/req (J)"] * factor
+class Result(msgspec.Struct, frozen=True):
+    """A file's keys, which have blanks and units in them."""
+
+    model: str = msgspec.field(name="Model")
+    gpu: str = msgspec.field(name="GPU")
+    tensor_parallel: Ways = msgspec.field(name="TP")
+    per_request: float = msgspec.field(name="Energy/req (J)")
+    output_tokens: float = msgspec.field(name="Avg Output Tokens")
+    max_batch: Count = msgspec.field(name="Max BS (reqs)")
+    pipeline_parallel: Ways = msgspec.field(name="PP", default=1)
+    tpot_s: float | None = msgspec.field(name="Avg TPOT (s)", default=None)
+    tokens_per_s: float | None = msgspec.field(name="Token tput (tok/s)", default=None)
+    batch: float | None = msgspec.field(name="Avg BS (reqs)", default=None)
+
+
+def _record(publisher: Publisher, energies: Energies, data: Result, factor: float) -> Published:
+    gpus = data.tensor_parallel * data.pipeline_parallel
+    ways = {"tensor-parallel": data.tensor_parallel, "pipeline-parallel": data.pipeline_parallel}
+    spread = ", ".join(f"{name} {count}" for name, count in ways.items() if count > 1)
+    per_request = data.per_request * factor
     return publisher.record(
         line=1,
-        model=publisher.model(data["Model"]),
-        system=publisher.system(data["GPU"], data["GPU"], gpus, device="cuda", strategy=", ".join(spread) or "single"),
-        workload=Workload(batch_size=int(data["Max BS (reqs)"])),
+        model=publisher.model(data.model),
+        system=publisher.system(data.gpu, data.gpu, gpus, device="cuda", strategy=spread or "single"),
+        workload=Workload(batch_size=data.max_batch),
         meters=METERS,
         totals={"gpu": Total(joules=per_request, source="measured", channels=("gpu",))},
         figures=Figures(
             component="gpu",
-            j_per_token=per_request / data["Avg Output Tokens"],
+            j_per_token=per_request / data.output_tokens,
             j_per_request=per_request,
-            tokens_per_s=data.get("Token tput (tok/s)"),
-            output_tokens=data["Avg Output Tokens"],
-            concurrency=data.get("Avg BS (reqs)"),
-            tpot_s=data.get("Avg TPOT (s)"),
+            tokens_per_s=data.tokens_per_s,
+            output_tokens=data.output_tokens,
+            concurrency=data.batch,
+            tpot_s=data.tpot_s,
         ),
         units=energies.stated,
         corrections=energies.corrections,

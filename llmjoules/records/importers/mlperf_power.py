@@ -87,7 +87,7 @@ def _parse(text: str) -> tuple[float, float, list[float], str]:
     except ValueError:
         raise NotANumber(f"column Time: {fields[1][:40]!r} is no time like 07-17-2024 07:02:47.866") from None
     parts = [number(fields[at + 2]) for at in range(4, len(fields) - 2) if re.fullmatch(r"Ch\d+", fields[at])]
-    if len(fields) > 4 and "Mark" not in fields:
+    if "Mark" in fields[-1:] or (len(fields) > 4 and "Mark" not in fields):
         raise NotANumber("the line was cut before its mark")
     return at_s, number(fields[3]), parts, fields[fields.index("Mark") + 1] if "Mark" in fields else ""
 

@@ -42,7 +42,7 @@ class Sample(NamedTuple):
 
 
 def is_one(lines: Sequence[str]) -> bool:
-    return bool(lines) and lines[0].startswith("timestamp,") and "power.draw" in lines[0]
+    return bool(lines) and lines[0].startswith("timestamp,") and ", power.draw" in lines[0]
 
 
 def read(file: SourceFile, options: Options, units: Units) -> Iterator[Item]:

@@ -142,7 +142,9 @@ class _Maker:
         factor = self._energies.factor(name, str(stated.get("unit") or "kWh"))
         values = {"gpu": stated.get("gpu"), "cpu": stated.get("cpu"), "dram": stated.get("ram")}
         return tuple(
-            joules(channel, None if value is None else value * factor, reason="missing: it was not tracked")
+            joules(
+                channel, value * factor if type(value) in (int, float) else None, reason="missing: it was not tracked"
+            )
             for channel, value in values.items()
         )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from llmjoules.records.importers.building import NVML_TICK_S, Publisher, gpu_counters, joules
@@ -31,7 +32,12 @@ class LogRow(NamedTuple):
 
 
 def is_one(lines: Sequence[str]) -> bool:
-    return bool(lines) and lines[0].startswith("timestamp;tag;duration;")
+    return bool(lines) and (lines[0].startswith("timestamp;tag;duration;") or _headless(lines[0].split(";")))
+
+
+def _headless(fields: Sequence[str]) -> bool:
+    """A row of the study's phases where the header should be: somebody cut it off."""
+    return len(fields) > 3 and (fields[1] in PHASES or fields[1] == "pipeline load")
 
 
 def read(file: SourceFile, options: Options, units: Units) -> Iterator[Item]:
@@ -40,7 +46,13 @@ def read(file: SourceFile, options: Options, units: Units) -> Iterator[Item]:
     if isinstance(header, Bad):
         yield header
         return
-    columns, energies = Columns(header.fields), Energies(units)
+    if _headless(header.fields):
+        names = ["timestamp", "tag", "duration", *(f"nvidia_gpu_{index}" for index in range(len(header.fields) - 3))]
+        yield Note(f"the header is missing: its energies are read as those of {len(names) - 3} GPUs, in mJ")
+        rows = chain([header], rows)
+    else:
+        names = header.fields
+    columns, energies = Columns(names), Energies(units)
     columns.find("timestamp"), columns.find("tag"), columns.find("duration")
     channels, places, factors = _channels(columns, energies)
     yield from (Unmapped(f"column {name}") for name in columns.left_over())

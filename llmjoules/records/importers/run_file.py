@@ -10,7 +10,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from llmjoules.records.importers.building import APPLES_MODEL, NVML_TICK_S, Publisher, gpu_counters, joules
+from llmjoules.records.importers.building import (
+    APPLES_MODEL,
+    MOST_DEVICES,
+    NVML_TICK_S,
+    Publisher,
+    gpu_counters,
+    joules,
+)
 from llmjoules.records.importers.reading import Columns, Energies, NotANumber, Row, Seen, SourceFile, iso_utc, number
 from llmjoules.records.importers.types import Bad, Item, Note, Options, Units, Unmapped
 from llmjoules.records.record import Channel, Energy, Figures, MeterInfo, Phase, PhaseName, Published, Tokens, Workload
@@ -199,6 +206,8 @@ class _Maker:
             if begins_s is not None:
                 iso_utc(begins_s)
             gpus = int(self._number(fields, "gpus"))
+            if not 0 < gpus <= MOST_DEVICES:
+                raise NotANumber(f"{gpus} GPUs")
             found = [self._value(fields, place) for place in (*self.layout.gpus, *self.layout.packages)]
             cpu_j = self._value(fields, self.layout.cpu) if self.layout.cpu is not None else None
             self._check(fields, sum(found[: len(self.layout.gpus)]))
