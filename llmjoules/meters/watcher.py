@@ -27,7 +27,7 @@ READ_SHORTEST_S, READ_LONGEST_S = 0.005, 0.1
 READ_RESTING_S = 0.1
 NEAR_EDGE_S = 0.25  # after an edge: two ticks of a counter that is renewed ten times a second
 STATE_EVERY_S = 1.0  # temperature and clocks move slowly, and asking for them takes longer than reading a counter
-MOST_STATES = 600  # looks at the devices that are kept
+MOST_STATES = 120  # looks at the devices that are kept
 STOP_LIMIT_S = 2.0
 HANGS_AFTER_S = 0.5  # a reading that is under way for longer is named as the reason why there is none
 

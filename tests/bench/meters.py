@@ -39,7 +39,7 @@ WINDOWS = {0.3: 50, 1.0: 17, 3.0: 9}  # each on eight GPUs with ticks of their o
 GPUS = 8
 ADA = 8  # its sensor sees all of the time, as far as is known
 STUCK = "stuck at zero"
-FULL_AFTER_S = 150  # by then a curve of ten knots a second has been thinned once
+FULL_AFTER_S = 240  # by then curves have been thinned
 GROWS_LESS_THAN = 0.5e6  # what an interpreter's own memory goes up and down by
 PEERS = {"pyJoules": "pyJoules 0.5.1", "Zeus": "Zeus 0.16.0", "two reads": "two reads"}
 
