@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -14,8 +13,8 @@ from llmjoules.sitegen import text
 from llmjoules.sitegen.inputs import Block
 
 PART_BLOCKS = 16  # of 4 MB: a part is about 20 MB compressed, and is made anew when a line is added to it
-LEVEL = 4
-PIECE_BYTES = 1 << 20
+LEVEL = 6  # of zstd: smaller than gzip's best, in the time of its fourth
+PIECE_BYTES = 4 << 20
 
 
 class PartJob(Struct, frozen=True, tag="part"):
@@ -69,20 +68,23 @@ def parts_of(blocks: Sequence[Block], skips: Mapping[str, Sequence[tuple[int, in
             start, end = some[0].start, some[-1].end
             skip = tuple(one for one in skips.get(place, ()) if start <= one[0] < end)
             key = short_hash([[block.sha256 for block in some], skip])
-            path = f"downloads/{name}{which}.jsonl.gz"
+            path = f"downloads/{name}{which}.jsonl.zst"
             parts.append(Part(path, some[0].name, some[0].file, start, end, skip, key))
     return parts
 
 
 def write_part(job: PartJob) -> list[str]:
     """The part's SHA-256."""
-    target = Path(job.target)
+    import pyarrow
+
+    codec, digest, target = pyarrow.Codec("zstd", LEVEL), hashlib.sha256(), Path(job.target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("wb") as sink, gzip.GzipFile("", "wb", LEVEL, sink, mtime=0) as packed:
-        for piece in _pieces(job):
-            packed.write(piece)
-    with target.open("rb") as made:
-        return [hashlib.file_digest(made, "sha256").hexdigest()]
+    with target.open("wb") as sink:
+        for piece in _pieces(job):  # frames one after the other are a file of zstd
+            frame = codec.compress(piece, asbytes=True)
+            digest.update(frame)
+            sink.write(frame)
+    return [digest.hexdigest()]
 
 
 def _pieces(job: PartJob) -> Iterator[bytes]:

@@ -25,6 +25,7 @@ HOME_ROWS = 60
 CURVES = 12
 FIGURE_ROWS = 40
 RUNS_OF_SETTING = 25
+RUNS_OF_GROUP = 400  # of a model or system, shared out over its settings
 RUNS_LISTED = 100
 FINDINGS = 50
 
@@ -120,10 +121,8 @@ class Site:
             yield Page(f"{folder}/index.html", None, partial(self._groups, folder, names))
             for name in names:
                 group = self._gathered(folder, name)
-                made_of = (
-                    group,
-                    [[msgspec.structs.astuple(line) for line in self._newest[key]] for key in group["keys"]],
-                )
+                listed = [self._newest[key][-group["most"] :] for key in group["keys"]]
+                made_of = (group, [[msgspec.structs.astuple(line) for line in lines] for lines in listed])
                 yield Page(group_page(folder, name), made_of, partial(self._group, folder, name, group))
         yield Page("runs/index.html", None, self._runs)
         if self.shell:
@@ -233,9 +232,11 @@ class Site:
             first = self.index.one(f"SELECT min(pos) FROM record WHERE {own} = ?", name)
         record = self._record_of(self.places[first - 1])
         rows = [row for row in self.rows if (row.model if folder == "models" else row.system) == name]
+        keys = list(dict.fromkeys(row.key for row in rows))
         return {
             "rows": rows,
-            "keys": list(dict.fromkeys(row.key for row in rows)),
+            "keys": keys,
+            "most": max(RUNS_OF_GROUP // max(len(keys), 1), 2),
             "others": others,
             "runs": runs,
             "failed": Listed(self._some(f"{own} = ? AND kind = 'failed'", name), failed),
@@ -265,11 +266,11 @@ class Site:
             table=table_view(finding.sections(rows), rows),
             charts=[*([phases] if phases is not None else []), *charts],
             not_drawn=len(primary) - len(drawn),
-            settings=[self._setting(row, names, several) for row in primary],
+            settings=[self._setting(row, names, several, group["most"]) for row in primary],
             failed=group["failed"],
         )
 
-    def _setting(self, row: Row, names: Sequence[str], several: tuple[bool, bool]) -> dict[str, Any]:
+    def _setting(self, row: Row, names: Sequence[str], several: tuple[bool, bool], most: int) -> dict[str, Any]:
         words = [text.shown(row.system, 40)] if several[0] else []
         words += [text.shown(row.model, 40)] if several[1] else []
         words += [finding.units(row)] if row.units is not None else []
@@ -278,7 +279,7 @@ class Site:
         return {
             "anchor": anchor(row),
             "heading": text.shown(heading, 160),
-            "lines": Listed(self._newest[row.key], row.runs),
+            "lines": Listed(self._newest[row.key][-most:], row.runs),
             "key": row.key,
             "badges": row_badges(row),
             "basis": basis(row.j_per_token or row.tokens_per_s),

@@ -125,7 +125,7 @@ def packed(trace: Lines, names: Sequence[str], span_s: tuple[float, float] | Non
         drawn_s = edges_s[0] + ticks * step_s
         if span_s is None:
             break
-        ends_s = tuple(drawn_s[np.abs(edges_s - end_s).argmin()] for end_s in span_s)
+        ends_s = np.interp(span_s, edges_s, drawn_s).tolist()  # where a reader of the chart sees them
         if all(_alike(trace, trace.mean_w[name], drawn_s, trace.mean_w[name], span_s, ends_s) for name in names):
             break
     lines = []
@@ -145,7 +145,7 @@ def _alike(
     drawn_s: NDArray[float64],
     drawn_w: NDArray[float64],
     span_s: tuple[float, float],
-    ends_s: tuple[float, ...],
+    ends_s: Sequence[float],
 ) -> bool:
     true_j, drawn_j = area_j(trace.edges_s, mean_w, *span_s), area_j(drawn_s, drawn_w, *ends_s)
     return true_j is None or drawn_j is None or abs(drawn_j - true_j) <= DRAWN * abs(true_j)

@@ -11,7 +11,9 @@
   var says = h("p", { class: "note", role: "status" }), only = h("span", {}), pager = h("p", { class: "pager" });
   place.append(h("p", { class: "choose" }, search, " ", order, " ", only), says);
   place.hidden = false;
-  says.textContent = LJ.number(Number(place.dataset.of), 9) + " runs";
+  says.textContent = count(Number(place.dataset.of)) + " runs";
+
+  function count(value) { return value.toLocaleString("en").replace(/,/g, "\u202f"); }
 
   function coded(column, i) { return column[0][column[1][i]]; }
 
@@ -86,7 +88,7 @@
 
   function show() {
     var last = Math.max(Math.ceil(found.length / SIZE) - 1, 0);
-    says.textContent = number(found.length, 9) + " of " + number(index.own.length, 9) + " runs; page " + (page + 1) + " of " + (last + 1);
+    says.textContent = count(found.length) + " of " + count(index.own.length) + " runs; page " + (page + 1) + " of " + (last + 1);
     pager.replaceChildren(turn("First", 0), " ", turn("Previous", page - 1), " ", turn("Next", page + 1), " ", turn("Last", last));
     results.replaceChildren(found.length ? table() : h("p", { class: "lead" }, "No run is like this."), pager);
   }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from llmjoules.sitegen.build import build_site
@@ -276,3 +277,110 @@ def test_hostile_names_do_nothing_in_a_browser(browser: Any, tmp_path: Path) -> 
         assert reader.page.evaluate("document.documentElement.scrollWidth") <= 390, file
     reader.context.close()
     assert not reader.complaints
+
+
+@pytest.fixture(scope="module")
+def shells(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """One set of records as two sites: each run with a page of its own, and all but one drawn by run.html."""
+    folder = tmp_path_factory.mktemp("shells")
+    results = everything(folder / "results")
+    build_site([results], folder / "pages")
+    build_site([results], folder / "drawn", max_run_pages=1)
+    return folder / "pages", folder / "drawn"
+
+
+WORDS = """() => {
+  const main = (document.querySelector("[data-run]") || document.querySelector("main")).cloneNode(true);
+  main.querySelectorAll("script, .plot, .numbers, .span, [data-copy]").forEach(one => one.remove());
+  main.querySelectorAll("a[download], a[href='downloads.html']").forEach(one => one.parentNode.remove());
+  main.querySelectorAll("a").forEach(one => one.setAttribute("href", one.getAttribute("href").replace("../", "")));
+  const words = main.innerHTML.replace(/\\s+/g, " ").replace(/ ?([<>]) ?/g, "$1");
+  return words.replace(/ class=""/g, "").replace(/\\.0(?=\\W )/g, "").trim();
+}"""
+
+
+def test_a_run_without_a_page_is_drawn_like_one_with_a_page(browser: Any, shells: tuple[Path, Path]) -> None:
+    with_pages, drawn = shells
+    page, shell = Visit(browser, with_pages), Visit(browser, drawn)
+    names = sorted(path.stem for path in (with_pages / "runs").glob("*-*.html"))
+    assert len(names) > 25
+    for name in names[::3] + [name for name in names if name.startswith(("e-", "f-", "dummy"))]:
+        page.open(f"runs/{name}.html")
+        shell.page.goto(f"{(drawn / 'run.html').as_uri()}#id={name}")
+        shell.page.locator("h1", has_text=page.page.locator("h1").inner_text()).wait_for()
+        shell.page.locator(".raw").wait_for(state="attached")
+        assert page.page.evaluate(WORDS) == shell.page.evaluate(WORDS), name
+        assert shell.draw_all() == page.draw_all()
+    assert not shell.complaints
+    assert not page.complaints
+    for visit in (page, shell):
+        visit.context.close()
+
+
+def test_an_address_of_no_run_says_so(browser: Any, shells: tuple[Path, Path]) -> None:
+    reader = Visit(browser, shells[1])
+    for address in ("", "#id=no-such-run-00000000", "#id=__proto__"):
+        reader.page.goto("about:blank")
+        reader.page.goto((shells[1] / "run.html").as_uri() + address)
+        assert reader.page.locator("[role=alert]").inner_text()
+    without = Visit(browser, shells[1], java_script_enabled=False)
+    without.open("run.html")
+    assert without.page.locator("main a[href='downloads.html']").is_visible()
+
+
+def test_a_span_of_a_trace_is_given_in_joules_watts_tokens_and_joules_per_token(visit: Any) -> None:
+    """59 W from the start of the inference: 1 s of it is 59 J. Ten of its 20 tokens are ready between 0.2 and 1.1 s."""
+    reader = visit(viewport={"width": 1280, "height": 900})
+    run = next(p for p in (reader.site / "runs").glob("org-c*.json") if '"joules":118.0' in p.read_text())
+    record = msgspec.json.decode(run.read_bytes())
+    start = next(phase["start_s"] for phase in record["phases"] if phase["name"] == "inference")
+    reader.open(f"runs/{run.stem}.html")
+    box = reader.page.locator(".span")
+    box.locator("input").first.fill(str(start + 0.2))
+    box.locator("input").last.fill(str(start + 1.1))
+    tokens = sum(start + 0.2 < at <= start + 1.1 for at in record["tokens"]["times_s"])
+    said = box.locator("li").inner_text()
+    assert said == f"cpu:0: 53.10 J, mean 59.0 W, {tokens:.2f} tokens, {53.1 / tokens:.2f} J/token."
+    box.locator("select").select_option(label="prefill")
+    assert box.locator("li").inner_text().startswith("cpu:0: 11.80 J, mean 59.0 W")
+    reader.draw_all()
+    chart = reader.page.locator(".plot .nsewdrag").first.bounding_box()
+    reader.page.mouse.move(chart["x"] + chart["width"] * 0.5, chart["y"] + 60)
+    reader.page.mouse.down()
+    reader.page.mouse.move(chart["x"] + chart["width"] * 0.75, chart["y"] + 90, steps=4)
+    reader.page.mouse.up()
+    end = record["phases"][-1]["end_s"]
+    until(lambda: float(box.locator("input").first.input_value() or 0) == pytest.approx(end * 0.5, rel=0.01))
+    assert float(box.locator("input").last.input_value()) == pytest.approx(end * 0.75, rel=0.01)
+    assert not reader.complaints
+
+
+def test_runs_are_found_sorted_and_paged(browser: Any, tmp_path: Path) -> None:
+    records = [
+        make_run(id=f"r{n}", model=f"Model-{n % 3}", inference_w=10.0 + n, load=f"l{n}", repeat=n,
+                 flags=("throttled:cpu:0",) if n % 50 == 0 else ())
+        for n in range(260)
+    ]  # fmt: skip
+    build_site([write(tmp_path / "in" / "r.jsonl", records)], tmp_path / "site", max_run_pages=30)
+    reader = Visit(browser, tmp_path / "site", viewport={"width": 1280, "height": 800})
+    reader.open("runs/index.html")
+    rows = reader.page.locator("table.runs tbody tr")
+    assert rows.count() == 100
+    assert not reader.page.evaluate("LJ.value.has('index')")
+    reader.page.locator("input[type=search]").fill("model-1")
+    until(lambda: "87 of 260 runs" in reader.page.locator(".finder [role=status]").inner_text())
+    assert rows.count() == 87
+    reader.page.locator(".finder select").select_option("per_token")
+    until(lambda: "11.0" in rows.first.inner_text())  # 11 W is the least of Model-1: 1.10 J/token
+    reader.page.locator("input[type=search]").fill("")
+    until(lambda: "page 1 of 3" in reader.page.locator(".finder [role=status]").inner_text())
+    reader.page.get_by_role("button", name="Last").click()
+    assert rows.count() == 60
+    assert "26.9" in rows.last.inner_text()  # 269 W for 2 s over 20 tokens
+    rows.last.locator("a").click()
+    reader.page.locator("h1", has_text="538 J").wait_for()
+    reader.open("health.html")
+    reader.page.goto((tmp_path / "site" / "runs" / "index.html").as_uri() + "#flag=throttled%3Acpu%3A0")
+    until(lambda: "6 of 260 runs" in reader.page.locator(".finder [role=status]").inner_text())
+    assert not reader.complaints
+    reader.context.close()
