@@ -49,6 +49,10 @@ clean:
 	$(INSTALL) --editable '.[all,test]'
 	@ls $(BIN)/ruff $(BIN)/mypy $(BIN)/lint-imports >/dev/null 2>&1 || \
 		$(INSTALL) --ignore-installed --no-deps ruff mypy import-linter  # found beside that torch, but not as programs
+	@if command -v npm >/dev/null; then \
+		echo "Installing the checkers of pages (axe-core, html-validate) ..."; \
+		npm install --silent --no-fund --no-audit --no-save --prefix .venv/node axe-core@4.14.1 html-validate@10.17.0; \
+	fi
 	@touch .venv/.with-all $@
 
 # The environment stands apart from everything else, but a torch that $(PYTHON) has is used as it is: it is the one that

@@ -32,11 +32,12 @@ ASSETS = {
     "run": "run.js",
     "runs": "runs.js",
     "reader": "reader.js",
+    "compare": "compare.js",
 }
 # The map libraries inside Plotly add a style element, which our pages forbid, unless something has its id already.
 STYLE_IDS = re.compile(rb'getElementById\("([0-9a-f]{64})"\)')
 PATHS = {path for path, _ in NAV} | {"run.html", "404.html"}
-EXTRA_AT = 5  # before downloads
+EXTRA_AT = 6  # before downloads
 PAGES_A_JOB = 50
 WORTH_HELPERS = 3  # jobs: starting a helper takes half a second
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from llmjoules.records.record import Record
 from llmjoules.sitegen import figures, finding, flags, runview, text
 from llmjoules.sitegen.aggregate import FEW_RUNS, Row, primary_rows, rows_of, telling
+from llmjoules.sitegen.compare import rows_script
 from llmjoules.sitegen.downloads import File
 from llmjoules.sitegen.extra import ExtraPage
 from llmjoules.sitegen.index import Index, Place
@@ -20,6 +21,7 @@ from llmjoules.sitegen.render import Look, Renderer
 from llmjoules.sitegen.runpage import Beside, beside
 from llmjoules.sitegen.views import RunLine, anchor, basis, group_page, row_badges, row_views, table_view
 
+SETTINGS = "data/settings.js"  # all rows, for the compare page
 # What a page lists at most. The rest is found on the page of runs, which pages through all of them, and in downloads.
 HOME_ROWS = 60
 CURVES = 12
@@ -114,6 +116,8 @@ class Site:
 
     def pages(self) -> Iterator[Page]:
         yield Page("scaling.html", None, self._scaling)
+        yield Page("compare.html", None, self._compare)
+        yield Page(SETTINGS, None, partial(rows_script, self.rows))
         for folder in ("models", "systems"):
             names = [
                 name for (name,) in self.index.rows(f"SELECT DISTINCT {folder[:-1]} AS name FROM record ORDER BY name")
@@ -194,6 +198,9 @@ class Site:
                     }
                 )  # fmt: skip
         return self._render("scaling.html", "scaling.html", title=finding.scaling_title(every), groups=groups)
+
+    def _compare(self) -> str:
+        return self._render("compare.html", "compare.html", title="Compare settings", source=SETTINGS)
 
     def _groups(self, folder: str, names: Sequence[str]) -> str:
         own, other = ("model", "system") if folder == "models" else ("system", "model")

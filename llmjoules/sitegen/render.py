@@ -26,6 +26,7 @@ NAV = (
     ("models/index.html", "Models"),
     ("systems/index.html", "Systems"),
     ("scaling.html", "Scaling"),
+    ("compare.html", "Compare"),
     ("runs/index.html", "Runs"),
     ("downloads.html", "Downloads"),
     ("methods.html", "Methods"),

@@ -99,7 +99,7 @@
   LJ.span = function (place) {
     var source = document.getElementById(place.dataset.span), box = document.querySelector('[data-chart="' + source.id + '"]');
     var plot = JSON.parse(source.textContent), edges = null, lines = null;
-    var says = h("ul", { class: "plain-list", role: "status" }), bands = plot.bands;
+    var says = h("ul", { class: "plain-list" }), bands = plot.bands;
     var last = bands.length ? bands.map(function (b) { return b.text; }) : [];
     var phase = h("select", {}, h("option", { value: "" }, "a span of your own"), last.map(function (text, i) {
       return h("option", { value: i }, text);
@@ -108,7 +108,7 @@
     var zoom = h("button", { type: "button" }, "Zoom"), whole = h("button", { type: "button" }, "Whole run");
     place.append(
       h("p", { class: "choose" }, h("label", {}, "Energy of ", phase), h("label", {}, " from ", from, " s"), h("label", {}, " to ", to, " s "), zoom, " ", whole),
-      says);
+      h("div", { role: "status" }, says));
     place.hidden = false;
 
     function tell() {

@@ -248,7 +248,6 @@
       choose(field.name, field.type === "checkbox" ? (field.checked ? "1" : "0") : field.value.trim(), typing);
     });
   });
-  BOX.addEventListener("submit", function (event) { event.preventDefault(); });
   BOX.querySelector("[data-reset]").addEventListener("click", function () {
     history.pushState(null, "", location.pathname + location.search);
     restore();

@@ -25,7 +25,7 @@
       h("rect", { class: "fill " + kind, width: 12, height: 12, rx: 2 }));
   }
 
-  function scroll(label, table) { return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, table); }
+  function scroll(label, table) { return h("section", { class: "scroll", tabindex: 0, "aria-label": label }, table); }
 
   function head(cells) {
     return h("thead", {}, h("tr", {}, cells.map(function (cell) { return h("th", { scope: "col", class: cell[1] || null }, cell[0]); })));
@@ -46,13 +46,13 @@
     if (!view.plot) { return [h("h2", {}, "Power over time"), h("p", { class: "lead" }, view.no_trace)]; }
     var data = h("script", { type: "application/json", id: "data-power" });
     data.textContent = JSON.stringify(view.plot);
-    return h("figure", { class: "chart", role: "group", "aria-labelledby": "name-power" },
+    return h("div", { class: "chart" }, h("figure", { "aria-labelledby": "name-power" },
       h("h2", { class: "chart-title", id: "name-power" }, "Power over time"),
       h("div", { class: "plot wide", "data-chart": "data-power", tabindex: 0, "aria-describedby": "says-power" }), data,
       h("ul", { class: "legend" }, view.legend.map(function (band) {
         return h("li", {}, square(band[0]), " " + band[1] + " ", h("span", { class: "note" }, band[2]));
       })),
-      h("figcaption", { id: "says-power" }, view.caption),
+      h("figcaption", { id: "says-power" }, view.caption)),
       h("div", { class: "span", "data-span": "data-power", hidden: "" }), numbers(view.plot));
   }
 
@@ -66,7 +66,7 @@
         names.push([line.name + " mean, W"]);
         if (banded && line.low) { names.push(["least"], ["most"]); }
       });
-      details.append(scroll("Numbers of the chart", h("table", { class: "plain" }, head(names), h("tbody", {},
+      details.append(scroll("Numbers: Power over time", h("table", { class: "plain" }, head(names), h("tbody", {},
         trace.edges.slice(1).map(function (edge, i) {
           var cells = [trace.edges[i].toFixed(3), edge.toFixed(3)];
           trace.lines.forEach(function (line) {

@@ -74,7 +74,7 @@
 
   function table() {
     var names = [["Run"], ["System", "place"], ["Setting", "place"], ["Load", "place"], ["tokens/s", "n"], ["J/token", "n"], ["J", "n"], ["W", "n"], ["Scope"]];
-    return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Runs" }, h("table", { class: "plain runs named" },
+    return h("section", { class: "scroll", tabindex: 0, "aria-label": "Runs" }, h("table", { class: "plain runs named" },
       h("thead", {}, h("tr", {}, names.map(function (name) { return h("th", { scope: "col", class: name[1] || null }, name[0]); }))),
       h("tbody", {}, found.slice(page * SIZE, (page + 1) * SIZE).map(row))));
   }

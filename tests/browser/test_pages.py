@@ -23,8 +23,9 @@ OPTIONS = (
     "--disable-component-update --disable-sync"
 ).split()
 PAGES = (
-    "index.html", "scaling.html", "models/index.html", "models/org", "systems/index.html", "systems/test",
-    "runs/index.html", "runs/org", "runs/e", "runs/f", "runs/dummy", "methods.html", "health.html",
+    "index.html", "scaling.html", "compare.html", "models/index.html", "models/org", "systems/index.html",
+    "systems/test", "downloads.html", "runs/index.html", "runs/org", "runs/e", "runs/f", "runs/dummy",
+    "methods.html", "health.html",
 )  # fmt: skip
 WIDTHS = (390, 1280)
 
@@ -262,7 +263,7 @@ def test_everything_is_reached_by_keyboard(visit: Any) -> None:
                 "[document.activeElement.tagName, document.activeElement.className.split(' ')[0]].join('.')"
             )
         )
-    assert {"A.skip", "A.brand", "BUTTON.theme", "DIV.plot", "SUMMARY.", "DIV.scroll"} <= seen
+    assert {"A.skip", "A.brand", "BUTTON.theme", "DIV.plot", "SUMMARY.", "SECTION.scroll"} <= seen
 
 
 def test_hostile_names_do_nothing_in_a_browser(browser: Any, tmp_path: Path) -> None:
