@@ -59,7 +59,7 @@ def build_site(
     _check_libraries()
     script = _plotly_script(plotly_js)
     from llmjoules.sitegen.making import Build, Options
-    from llmjoules.sitegen.workers import workers
+    from llmjoules.sitegen.workers import without_collector, workers
 
     real, ours = folder.checked(Path(out))
     memory = Cache(real)
@@ -72,7 +72,8 @@ def build_site(
         memory.open()
         with tempfile.TemporaryDirectory(prefix=folder.own_prefix(real), dir=real.parent) as beside, workers() as hands:
             build = Build(inputs, options, script, memory, Path(beside, "site"), ours, hands, progress)
-            report = build.last_report() or build.make(sources, on_bad)
+            with without_collector():
+                report = build.last_report() or build.make(sources, on_bad)
             if build.made:
                 folder.replace(real, build.staged, set(build.kept), ours)
                 build.remember(report)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +24,9 @@ from llmjoules.sitegen.pages import RUNS_LISTED, BadEntry, Page, Site
 from llmjoules.sitegen.render import NAV, Look
 from llmjoules.sitegen.runpage import RunPage
 from llmjoules.sitegen.workers import BlockJob, Job, PagesJob, Workers
+
+if TYPE_CHECKING:
+    import pyarrow
 
 ASSETS = {
     "css": "site.css",
@@ -94,8 +98,7 @@ class Build:
     def make(self, sources: Sequence[Path], on_bad: Callable[[BadLine], None] | None) -> Report:
         """Make everything that is not as before. Raises LlmjoulesError where there is nothing to make a site of."""
         self.made = True
-        self._read_blocks()
-        tables = [read_table(self._memory.table(key)) for key in self._keys]
+        tables = self._read_blocks()
         notes = [about(table) for table in tables]
         bad = tuple(
             (block.place, line, why)
@@ -131,26 +134,31 @@ class Build:
                 files_[name] = Made(key, found, sha256)
         self._memory.save(Memory(self.inputs.seen, files_, self._whole, report), self._keys)
 
-    def _read_blocks(self) -> None:
-        jobs = []
+    def _read_blocks(self) -> list[pyarrow.Table]:
+        jobs, good = [], {}
         for block, key in zip(self.inputs.blocks, self._keys, strict=True):
             kept = self._memory.table(key)
-            if not self._still_good(kept, key):
+            table = self._still_good(kept, key)
+            if table is not None:
+                good[key] = table
+            else:
                 jobs.append((key, BlockJob(block, str(kept), str(self.staged) if self._with_shards else None)))
         results = self._do([job for _, job in jobs])
         for (key, _), shards in zip(jobs, results, strict=True):
             for shard in shards:
                 self._new[shard] = (key, "")
+        return [good[key] if key in good else read_table(self._memory.table(key)) for key in self._keys]
 
-    def _still_good(self, kept: Path, key: str) -> bool:
+    def _still_good(self, kept: Path, key: str) -> pyarrow.Table | None:
         try:
-            shards = about(read_table(kept))["shards"]
+            table = read_table(kept)
+            shards = about(table)["shards"]
         except (OSError, ValueError, KeyError, TypeError, msgspec.MsgspecError):  # pyarrow's are ValueErrors
-            return False
+            return None
         if all(name in self._standing and self._standing[name].key == key for name in shards):
             self.kept |= {name: self._standing[name] for name in shards}
-            return True
-        return False
+            return table
+        return None
 
     def _write(self, site: Site, skips: dict[str, list[tuple[int, int]]]) -> int:
         """Write or keep every file; how many of them are pages."""

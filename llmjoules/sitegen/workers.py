@@ -6,6 +6,7 @@ caller's main module again in each helper; a caller need not be ready for that.
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -56,6 +57,18 @@ class Failure(Struct, frozen=True):
 class Done(Struct, frozen=True):
     result: list[str]
     failure: Failure | None = None
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """A build makes millions of small objects and hardly a ring: looking for rings takes a fifth of its time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def do(job: Job) -> list[str]:
@@ -182,7 +195,8 @@ def serve(asked: IO[bytes], answers: IO[bytes]) -> None:
     decoder = msgspec.json.Decoder(Job)
     for line in asked:
         try:
-            done = Done(do(decoder.decode(line)))
+            with without_collector():
+                done = Done(do(decoder.decode(line)))
         except OSError as error:
             done = Done([], Failure(error.strerror or str(error), error.errno))
         except LlmjoulesError as error:
