@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -18,6 +17,7 @@ from llmjoules.records.upgrade import UnknownVersion, decode_any_version
 from llmjoules.sitegen import text
 
 GROUP = "llmjoules.site_pages"
+PIECE_BYTES = 4 << 20
 PATH = re.compile(r"[a-z0-9][a-z0-9-]{0,60}\.html")
 
 
@@ -60,11 +60,15 @@ class Results:
 
 def _holds(stream: BinaryIO, wanted: Sequence[bytes]) -> bool:
     """Whether one of the texts stands anywhere in a file: ten times as fast as looking line by line."""
-    try:
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as whole:
-            return any(whole.find(words) >= 0 for words in wanted)
-    except (OSError, ValueError):  # not to be mapped, or empty
-        return True
+    overlap = max(map(len, wanted)) - 1
+    rest = b""
+    while piece := stream.read(PIECE_BYTES):
+        piece = rest + piece
+        if any(words in piece for words in wanted):
+            stream.seek(0)
+            return True
+        rest = piece[-overlap:] if overlap else b""
+    return False
 
 
 def _decoded(line: bytes) -> Record | None:

@@ -57,6 +57,14 @@ class Place(NamedTuple):
     sha256: str
 
 
+class Listing(NamedTuple):
+    """A record in a list, as its block wrote it down. load: its number within the setting."""
+
+    page: str
+    load: int | None
+    listed: str
+
+
 class Index:
     """Records in the order of pages: by model, system, start and id. Of records with one id the first read counts."""
 
@@ -162,32 +170,27 @@ class Index:
 
     def lines(self, where: str, *values: Any) -> list[RunLine]:
         """As lists show them, in the order of pages; `where` may begin with a condition and end with a limit."""
-        found = []
-        for page, listed, load in self.rows(
-            f"SELECT page, listed, load_number FROM record LEFT JOIN numbered USING (pos) WHERE {where}", *values
-        ):
-            line = self._line.decode(listed)
-            line.page = page
-            if load is not None:
-                line.load = f"load {load}"
-            found.append(line)
-        return found
+        query = f"SELECT page, load_number, listed FROM record LEFT JOIN numbered USING (pos) WHERE {where}"
+        return [self.line(Listing(*row)) for row in self.rows(query, *values)]
 
-    def newest_of_rows(self, most: int) -> dict[str, list[RunLine]]:
-        """By row key: its newest runs, `most` at most, in the order of pages."""
-        found: dict[str, list[RunLine]] = {}
-        for key, page, listed, load in self.rows(
+    def line(self, listing: Listing) -> RunLine:
+        line = self._line.decode(listing.listed)
+        line.page = listing.page
+        if listing.load is not None:
+            line.load = f"load {listing.load}"
+        return line
+
+    def newest_of_rows(self, most: int) -> dict[str, list[Listing]]:
+        """By row key: its newest runs, `most` at most, in the order of pages; not decoded, since few are shown."""
+        found: dict[str, list[Listing]] = {}
+        for key, *listing in self.rows(
             """
-            SELECT key, page, listed, load_number FROM record LEFT JOIN numbered USING (pos) WHERE key <> ''
+            SELECT key, page, load_number, listed FROM record LEFT JOIN numbered USING (pos) WHERE key <> ''
             QUALIFY row_number() OVER (PARTITION BY key ORDER BY pos DESC) <= ? ORDER BY pos
             """,
             most,
         ):
-            line = self._line.decode(listed)
-            line.page = page
-            if load is not None:
-                line.load = f"load {load}"
-            found.setdefault(key, []).append(line)
+            found.setdefault(key, []).append(Listing(*listing))
         return found
 
 

@@ -81,8 +81,6 @@ class Site:
         self.with_page = self._chosen(most_run_pages)
         self.shell = len(self.with_page) < len(self.places)
         self._newest = index.newest_of_rows(RUNS_OF_SETTING)
-        for lines in self._newest.values():
-            self._link(lines)
 
     def _chosen(self, most: int) -> set[str]:
         """Runs with a page of their own: the newest of the best settings, then the newest of all."""
@@ -126,7 +124,7 @@ class Site:
             for name in names:
                 group = self._gathered(folder, name)
                 listed = [self._newest[key][-group["most"] :] for key in group["keys"]]
-                made_of = (group, [[msgspec.structs.astuple(line) for line in lines] for lines in listed])
+                made_of = (group, [[(self.href(line.page), line) for line in lines] for lines in listed])
                 yield Page(group_page(folder, name), made_of, partial(self._group, folder, name, group))
         yield Page("runs/index.html", None, self._runs)
         if self.shell:
@@ -286,7 +284,7 @@ class Site:
         return {
             "anchor": anchor(row),
             "heading": text.shown(heading, 160),
-            "lines": Listed(self._newest[row.key][-most:], row.runs),
+            "lines": Listed(self._link([self.index.line(one) for one in self._newest[row.key][-most:]]), row.runs),
             "key": row.key,
             "badges": row_badges(row),
             "basis": basis(row.j_per_token or row.tokens_per_s),
