@@ -40,12 +40,13 @@ class Report(Struct, frozen=True):
 
 
 class Memory(Struct, frozen=True):
-    """whole: of everything that the last build was made from."""
+    """whole: of everything that the last build was made from. without: see extra.Results."""
 
     seen: dict[str, Seen] = {}
     files: dict[str, Made] = {}
     whole: str = ""
     report: Report | None = None
+    without: dict[str, list[str]] = {}
 
 
 class Cache:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import pluggy
 
 from llmjoules.records.record import Record
-from llmjoules.records.store import MAX_LINE_BYTES, read_results, results_files
+from llmjoules.records.store import MAX_LINE_BYTES, read_results
 from llmjoules.records.upgrade import UnknownVersion, decode_any_version
 from llmjoules.sitegen import text
+from llmjoules.sitegen.inputs import BLOCK_BYTES, Block, read_inputs
 
 GROUP = "llmjoules.site_pages"
-PIECE_BYTES = 4 << 20
 PATH = re.compile(r"[a-z0-9][a-z0-9-]{0,60}\.html")
 
 
@@ -35,40 +35,49 @@ class ExtraPage(NamedTuple):
 
 
 class Results:
-    """What the site is built from, for plug-ins: nothing is read until they ask."""
+    """What the site is built from, for plug-ins: nothing is read until they ask.
 
-    def __init__(self, sources: Iterable[str | Path]) -> None:
+    blocks: of the results, where they are known. without: of each text that was asked for, the SHA-256 of blocks that
+    do not hold it, so that the next build need not look again.
+    """
+
+    def __init__(
+        self,
+        sources: Iterable[str | Path],
+        blocks: Sequence[Block] | None = None,
+        without: Mapping[str, Iterable[str]] | None = None,
+    ) -> None:
         self._sources = [Path(source) for source in sources]
+        self._blocks = blocks
+        self.without = {words: set(found) for words, found in (without or {}).items()}
 
     def records(self, *containing: str) -> Iterator[Record]:
         """Every readable record once, or those alone whose line holds one of these texts: others are not decoded."""
         if not containing:
             yield from (stored.record for stored in read_results(self._sources, lambda _: None))
             return
-        wanted = [words.encode() for words in containing]
+        if self._blocks is None:
+            self._blocks = read_inputs(self._sources, {}).blocks
         seen: set[str] = set()
-        for file in results_files(self._sources):
-            with file.open("rb") as stream:
-                if not _holds(stream, wanted):
-                    continue
-                while line := stream.readline(MAX_LINE_BYTES):
-                    record = _decoded(line) if any(words in line for words in wanted) else None
-                    if record is not None and record.id not in seen:
-                        seen.add(record.id)
-                        yield record
+        for line in (line for block in self._blocks for line in self._lines(block, containing)):
+            record = _decoded(line)
+            if record is not None and record.id not in seen:
+                seen.add(record.id)
+                yield record
 
-
-def _holds(stream: BinaryIO, wanted: Sequence[bytes]) -> bool:
-    """Whether one of the texts stands anywhere in a file: ten times as fast as looking line by line."""
-    overlap = max(map(len, wanted)) - 1
-    rest = b""
-    while piece := stream.read(PIECE_BYTES):
-        piece = rest + piece
-        if any(words in piece for words in wanted):
-            stream.seek(0)
-            return True
-        rest = piece[-overlap:] if overlap else b""
-    return False
+    def _lines(self, block: Block, containing: Sequence[str]) -> Iterator[bytes]:
+        asked = [words for words in containing if block.sha256 not in self.without.get(words, ())]
+        if not asked or block.end - block.start > BLOCK_BYTES + MAX_LINE_BYTES:  # the latter is one endless line
+            return
+        with open(block.file, "rb") as stream:
+            stream.seek(block.start)
+            data = stream.read(block.end - block.start)
+        held = [words.encode() for words in asked if words.encode() in data]
+        for words in asked:
+            if words.encode() not in held:
+                self.without.setdefault(words, set()).add(block.sha256)
+        if held:
+            yield from (line for line in data.split(b"\n") if any(words in line for words in held))
 
 
 def _decoded(line: bytes) -> Record | None:

@@ -71,6 +71,7 @@ class Build:
         self.made = False
         self.kept: dict[str, Made] = {}
         self._new: dict[str, tuple[str, str]] = {}
+        self._without: dict[str, list[str]] = {}
         self._memory, self._hands, self._progress = memory, hands, progress
         self._done = self._total = 0
         self._assets, self._look = _assets(options, script)
@@ -114,7 +115,10 @@ class Build:
             raise _nothing(sources, len(lines))
         index = Index(tables)
         named = [BadEntry(relative(one.file, sources), one.line, one.why) for one in lines]
-        extra, faults = extra_pages(Results(sources), PATHS)
+        results = Results(sources, self.inputs.blocks, self._memory.memory.without)
+        extra, faults = extra_pages(results, PATHS)
+        now = {block.sha256 for block in self.inputs.blocks}
+        self._without = {words: sorted(found & now) for words, found in results.without.items()}
         nav = (*NAV[:EXTRA_AT], *((page.path, page.name) for page in extra), *NAV[EXTRA_AT:])
         self._look = msgspec.structs.replace(self._look, nav=nav)
         self._salt = key_of(self._code, self._look)
@@ -132,7 +136,7 @@ class Build:
             found = stamp(self._memory.site / name)
             if found is not None:
                 files_[name] = Made(key, found, sha256)
-        self._memory.save(Memory(self.inputs.seen, files_, self._whole, report), self._keys)
+        self._memory.save(Memory(self.inputs.seen, files_, self._whole, report, self._without), self._keys)
 
     def _read_blocks(self) -> list[pyarrow.Table]:
         jobs, good = [], {}
