@@ -8,6 +8,7 @@ many and small, so that one more run changes few of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -60,17 +61,18 @@ def index_script(index: Index, with_page: set[str]) -> bytes:
         pages, models, systems, units, loads, starts, speeds, per_token, joules, doubts, watts, components, sources,
         kinds, dummies, keys, flags,
     ) = map(list, zip(*rows, strict=True))  # fmt: skip
+    shown = cache(text.shown)  # a few names, a hundred thousand times
     return script(
         "index",
         {
             "slug": _coded(page[:-9] for page in pages),
             "hash": "".join(page[-8:] for page in pages),
             "own": "".join("1" if page in with_page else "0" for page in pages),
-            "model": _coded(map(text.shown, models)),
-            "system": _coded(text.shown(system, 40) for system in systems),
+            "model": _coded(map(shown, models)),
+            "system": _coded(shown(system, 40) for system in systems),
             "units": _coded(units),
             "load": [load or 0 for load in loads],
-            "when": _coded(text.shown((start or text.DASH)[:16].replace("T", " ")) for start in starts),
+            "when": _coded(shown((start or text.DASH)[:16].replace("T", " ")) for start in starts),
             "speed": _short(speeds),
             "per_token": _short(per_token),
             "joules": _short(joules),

@@ -94,7 +94,7 @@ def _stamp(file: Path) -> tuple[int, ...]:
 
 def _cut(file: Path) -> Iterator[Cut]:
     """Each cut is at the first end of a line BLOCK_BYTES or more after the last: it depends on nothing later."""
-    with file.open("rb") as stream:
+    with file.open("rb", buffering=0) as stream:
         digest, size, lines, end = hashlib.sha256(), 0, 0, 0
         while piece := stream.read(PIECE_BYTES):
             while piece:
