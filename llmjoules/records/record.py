@@ -23,8 +23,9 @@ Extent: TypeAlias = Literal["device", "module", "process-share"]
 ChannelKind: TypeAlias = Literal["counter", "power", "interval", "model"]
 Source: TypeAlias = Literal["measured", "modelled", "simulated"]
 PhaseName: TypeAlias = Literal[
-    "idle", "import", "tokenizer", "model", "pipeline", "model+pipeline", "warm-up", "inference", "job"
-]  # model+pipeline, job: stretches that another tool does not divide
+    "idle", "import", "tokenizer", "model", "pipeline", "model+pipeline", "warm-up", "idle-loaded", "inference",
+    "idle-after", "job",
+]  # fmt: skip  # model+pipeline, job: stretches that another tool does not divide
 
 
 class Channel(Struct, frozen=True, kw_only=True):
@@ -220,6 +221,97 @@ class DeviceState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     other_processes: Count | None = None
 
 
+class Call(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One discarded generation of the warm-up. parts: as of an inference; of the first call alone."""
+
+    start_s: float
+    end_s: float
+    energy: tuple[Energy, ...] = ()
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+
+class WarmUp(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The calls of the warm-up phase, the first of which pays for compiling, choosing kernels and lazy weights.
+
+    ended: why there were no more: so many were asked for, the last ones agreed, or there was no more patience.
+    spread: of the last calls that were compared, (largest - smallest) / mean; by: of their energy (of `component`) or,
+    where energies had no figure good enough, of their time; limit: what it had to come down to.
+    """
+
+    rule: Literal["fixed", "auto"]
+    ended: Literal["number", "settled", "most_calls", "most_time"]
+    calls: tuple[Call, ...]
+    by: Literal["energy", "time"] | None = None
+    component: str | None = None
+    spread: NonNegative | None = None
+    limit: NonNegative | None = None
+
+
+class CoolDown(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Waiting for devices to come down to `target_c`, by place, before a repeat.
+
+    outcome: `cool` (they are, within a degree), `limit` (they were not when time was up), `off` (nobody waited, though
+    something was hotter), `no_temperature` (none can be read here).
+    """
+
+    limit_s: NonNegative
+    waited_s: NonNegative
+    outcome: Literal["cool", "limit", "off", "no_temperature"]
+    target_c: dict[str, float] = {}
+
+
+class Conditions(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The machine right before a repeat, read outside its phases; what could not be read is left out.
+
+    temperatures_c: by channel, and of the hottest CPU sensor as `cpu`. devices: what meters last told of theirs.
+    start_delay_s: drawn at random up to the period of the slowest channel, so that repeats do not keep step with it.
+    memory_stalled: part of the last ten seconds in which some task waited for memory (Linux PSI).
+    other_cpus: how many CPUs the programs of others kept busy on average, during the phases `idle` and `inference`.
+    """
+
+    at_s: float
+    start_delay_s: NonNegative
+    cool_down: CoolDown
+    temperatures_c: dict[str, float] = {}
+    devices: dict[str, DeviceState] = {}
+    cpus: Count | None = None
+    cpu_frequency_mhz: NonNegative | None = None
+    memory_available_bytes: Count | None = None
+    memory_stalled: NonNegative | None = None
+    other_cpus: dict[str, float] = {}
+
+
+class PageCache(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How much of the weight files lay in memory before they were loaded, from 0 to 1; null with a reason if unknown.
+
+    asked: `drop` asks the system to put them out of memory first, which it may decline; `as-is` does nothing.
+    """
+
+    asked: Literal["drop", "as-is"]
+    resident: Annotated[float, Meta(ge=0, le=1)] | None
+    reason: str | None = None
+
+
+class Replay(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The same work over and over, in a window long enough to measure: a steady state, not a part of any request.
+
+    prefill: the prompt into an empty cache; decode: one step with `context_tokens` in the cache, taken back each time.
+    energy: of one replay, the window's by `times`. reason: why there is none.
+    """
+
+    name: Literal["prefill", "decode"]
+    context_tokens: Count | None = None
+    times: Count = 0
+    start_s: float | None = None
+    end_s: float | None = None
+    energy: tuple[Energy, ...] = ()
+    reason: str | None = None
+
+
 class Error(Struct, frozen=True, kw_only=True):
     phase: str | None
     message: str
@@ -274,6 +366,10 @@ class Failed(_Executed, tag="failed", kw_only=True):
 
     error: Error
     tokens: Tokens | None = None
+    warm_up: WarmUp | UnsetType = UNSET
+    conditions: Conditions | UnsetType = UNSET
+    page_cache: PageCache | UnsetType = UNSET
+    replays: tuple[Replay, ...] | UnsetType = UNSET
 
 
 class Correction(Struct, frozen=True, kw_only=True):

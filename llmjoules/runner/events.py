@@ -12,7 +12,10 @@ from llmjoules.runner.settings import Settings
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """What a process is to do: load the model once and run these repeats."""
+    """What a process is to do: load the model once and run these repeats.
+
+    target_c: how cool devices were, by place, when the first run of all began; empty where this is the first.
+    """
 
     settings: Settings
     path: str
@@ -22,6 +25,7 @@ class Job(Struct, frozen=True, kw_only=True):
     first_repeat: int
     repeats: int
     study: str | None
+    target_c: dict[str, float] = {}
 
 
 class Began(Struct, frozen=True, tag="began"):

@@ -14,8 +14,6 @@ from llmjoules.runner.clock import TokenClock
 from llmjoules.runner.phases import Recorder, Stretch
 from llmjoules.runner.settings import Settings
 
-WARM_UP_TOKENS = 8
-
 
 class Libraries(NamedTuple):
     torch: Any
@@ -33,11 +31,16 @@ class Loaded(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """One inference. prompt_tokens: of the longest row."""
+    """One inference. prompt_tokens: of the longest row.
+
+    ids: of the whole batch, prompts padded on the left by `padding` tokens, and what was generated.
+    """
 
     tokens: Tokens
     prompt_tokens: int
     flags: tuple[str, ...]
+    ids: Any
+    padding: tuple[int, ...]
 
 
 def load(settings: Settings, path: str, recorder: Recorder, note: Callable[[str], None]) -> Loaded:
@@ -66,27 +69,21 @@ def load(settings: Settings, path: str, recorder: Recorder, note: Callable[[str]
     return Loaded(libraries, tokenizer, model, pipe, mapped)
 
 
-def warm_up(settings: Settings, loaded: Loaded, recorder: Recorder) -> None:
-    """Discarded generations, so that what only a first call costs is not taken for the cost of a call."""
-    with recorder.phase("warm-up"):
-        for _ in range(settings.warm_up):
-            _generate(settings, loaded, TokenClock(), min(settings.new_tokens, WARM_UP_TOKENS))
-
-
 def infer(settings: Settings, loaded: Loaded, recorder: Recorder, seed: int) -> Reply:
     """The phase inference with its parts prefill, decode and detokenize."""
     torch = loaded.libraries.torch
     torch.manual_seed(seed)
-    clock = TokenClock(_token_wait(torch, loaded.model), recorder.expect_edge)
+    clock = TokenClock(token_wait(loaded), recorder.expect_edge)
     with recorder.phase("inference") as window:
-        _generate(settings, loaded, clock, settings.new_tokens)
+        generate(settings, loaded, clock, settings.new_tokens)
     if not clock.times_s or window.end_s is None:
         raise RuntimeError("the pipeline returned without having generated a token")
-    recorder.split_last(_parts(window.start_s, clock.times_s, window.end_s))
+    recorder.split_last(parts_of(window.start_s, clock.times_s, window.end_s))
     return _count(settings, loaded, clock, recorder.origin_s)
 
 
-def _parts(start_s: float, times_s: list[float], end_s: float) -> list[Stretch]:
+def parts_of(start_s: float, times_s: list[float], end_s: float) -> list[Stretch]:
+    """Prefill, decode and detokenize of one call, from when its tokens were ready."""
     first_s, last_s = times_s[0], times_s[-1]
     decode = [("decode", first_s, last_s)] if last_s > first_s else []
     return [("prefill", start_s, first_s), *decode, ("detokenize", last_s, end_s)]
@@ -154,7 +151,7 @@ def _parents(file: str) -> Iterable[Path]:
     return (Path(file), *Path(file).parents, *Path(file).resolve().parents)
 
 
-def _generate(settings: Settings, loaded: Loaded, clock: TokenClock, new_tokens: int) -> None:
+def generate(settings: Settings, loaded: Loaded, clock: TokenClock, new_tokens: int) -> None:
     """One call of the pipeline, as one real batch: exactly `new_tokens`, unless an end of sequence may stop it."""
     lengths = {"max_new_tokens": new_tokens}
     if settings.stop == "new-tokens":
@@ -186,7 +183,7 @@ def _count(settings: Settings, loaded: Loaded, clock: TokenClock, origin_s: floa
         useful=sum(_useful(row, ends) for row in new_ids),
         times_s=tuple(round(t - origin_s, 6) for t in clock.times_s),
     )
-    return Reply(tokens, width, tuple(flags))
+    return Reply(tokens, width, tuple(flags), clock.ids, tuple(width - row for row in rows))
 
 
 def _useful(row: list[int], ends: frozenset[int]) -> int:
@@ -212,12 +209,13 @@ def _finisher(torch: Any) -> Callable[[], None]:
     return finish
 
 
-def _token_wait(torch: Any, model: Any) -> Callable[[], None] | None:
+def token_wait(loaded: Loaded) -> Callable[[], None] | None:
     """What the token clock waits for.
 
     On a GPU `generate` reads back once a token anyway, so the wait only moves forward. On Apple's it does not: there
     only the first token is waited for, since a wait per token would be another workload.
     """
+    torch, model = loaded.libraries.torch, loaded.model
     kind = model.device.type
     if kind == "cuda":
         mapped = set((getattr(model, "hf_device_map", None) or {"": model.device}).values())

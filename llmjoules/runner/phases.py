@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from llmjoules.meters.monitor import Monitor, Window
-from llmjoules.records.record import DeviceState, Part, Phase, Trace, TraceLine
+from llmjoules.records.record import DeviceState, Energy, MeterInfo, Part, Phase, Trace, TraceLine
 from llmjoules.runner.events import PhaseBegan
 
 TRACE_BUCKETS = 400
@@ -39,26 +39,54 @@ class Recorder:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[Window]:
-        """Measure the code inside as one phase, also if it fails.
-
-        Every meter reads right before and right after, outside the phase, so that its edges fall beside a reading.
-        """
+        """Measure the code inside as one phase, also if it fails."""
         self.current = name
+        self.announce(name)
+        with self.window(name, keep=True) as window:
+            yield window
+        self.current = None
+
+    def announce(self, name: str) -> None:
+        """Tell what begins now; it need not be a phase."""
         self._tell(PhaseBegan(name, tuple(self._phase(done, wait=False) for done in self._done)))
+
+    @contextmanager
+    def window(self, name: str, *, keep: bool = False) -> Iterator[Window]:
+        """Measure the code inside, also if it fails; it is no phase of the run, save to `keep` it as one.
+
+        Every meter reads right before and right after, outside the window, so that its edges fall beside a reading.
+        """
         self.finish_work()
         self._monitor.sample()
+        window = self._monitor.window(name)
         try:
-            with self._monitor.window(name) as window:
-                if not self._done:
+            with window:
+                if keep and not self._done:
                     self.origin_s = window.start_s
                 try:
                     yield window
                 finally:
                     self.finish_work()
         finally:
-            self._done.append(_Done(window, ()))
+            if keep:
+                self._done.append(_Done(window, ()))
             self._monitor.sample()
-        self.current = None
+
+    def settle(self, end_s: float) -> None:
+        """Wait for the readings that follow an instant of `time.monotonic()`."""
+        self._monitor.settle(end_s)
+
+    def energies(self, start_s: float, end_s: float) -> tuple[Energy, ...]:
+        """Of any stretch, at instants of `time.monotonic()`, from the readings there are."""
+        return self._monitor.energies(start_s, end_s)
+
+    @property
+    def meters(self) -> tuple[MeterInfo, ...]:
+        return self._monitor.meters
+
+    @property
+    def slowest_period_s(self) -> float:
+        return self._monitor.slowest_period_s
 
     def expect_edge(self) -> None:
         """An edge inside the phase was just passed: have the meters read soon, without waiting for them."""
@@ -99,21 +127,12 @@ class Recorder:
             return {}
         found = self._monitor.states(self.origin_s, self._done[-1].window.end_s or self.origin_s)
         return {
-            channel: tuple(msgspec.structs.replace(state, at_s=self._since(state.at_s)) for state in states)
+            channel: tuple(msgspec.structs.replace(state, at_s=self.since(state.at_s)) for state in states)
             for channel, states in found.items()
         }
 
     def _phase(self, done: _Done, wait: bool = True) -> Phase:
         start_s, end_s = self._span(done.window)
-        parts = tuple(
-            Part(
-                name=name,  # type: ignore[arg-type]
-                start_s=self._since(start),
-                end_s=self._since(end),
-                energy=self._monitor.energies(start, end),
-            )
-            for name, start, end in done.parts
-        )
         return Phase(
             name=done.window.name,  # type: ignore[arg-type]
             start_s=start_s,
@@ -121,20 +140,32 @@ class Recorder:
             energy=done.window.energies
             if wait
             else self._monitor.energies(done.window.start_s, done.window.end_s or 0.0),
-            parts=parts,
+            parts=self.parts(done.parts),
+        )
+
+    def parts(self, stretches: Sequence[Stretch]) -> tuple[Part, ...]:
+        return tuple(
+            Part(
+                name=name,  # type: ignore[arg-type]
+                start_s=self.since(start),
+                end_s=self.since(end),
+                energy=self._monitor.energies(start, end),
+            )
+            for name, start, end in stretches
         )
 
     def _edges(self, done: _Done) -> Iterator[float]:
         yield from self._span(done.window)
         for _, start, end in done.parts:
-            yield self._since(start)
-            yield self._since(end)
+            yield self.since(start)
+            yield self.since(end)
 
     def _span(self, window: Window) -> tuple[float, float]:
         assert window.end_s is not None
-        return self._since(window.start_s), self._since(window.end_s)
+        return self.since(window.start_s), self.since(window.end_s)
 
-    def _since(self, instant_s: float) -> float:
+    def since(self, instant_s: float) -> float:
+        """An instant of `time.monotonic()` as the record counts it."""
         return round(instant_s - self.origin_s, 6)
 
 

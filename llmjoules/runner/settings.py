@@ -30,8 +30,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     """One cell: a model and how it is run. `threads`: of the CPU; None leaves the choice to torch.
 
     prompts: the rows of a batch, as many as its size.
-    warm_up: discarded generations of a few tokens after loading, a phase of their own.
-    idle_s: length of the idle phase before each run.
+    warm_up: discarded generations of a few tokens after loading, a phase of their own; `auto`: until they agree.
+    idle_s: length of the idle phases before and after each run.
+    cool_down_s: how long devices may take, before each run, to come down to the temperature at which the first began.
+    replay: prefill and decode steps over and over after the last run of a process, for meters too slow for a phase.
+    page_cache: `drop` has the weight files put out of memory before they are loaded.
     """
 
     model: str
@@ -44,8 +47,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     device: Device = "auto"
     threads: int | None = None
     materialize: bool = False
-    warm_up: int = 1
+    warm_up: int | Literal["auto"] = "auto"
     idle_s: float = 1.0
+    cool_down_s: float = 10.0
+    replay: bool = False
+    page_cache: Literal["as-is", "drop"] = "as-is"
     seed: int = 0
     meters: tuple[str, ...] = ("auto",)
     meter_options: dict[str, dict[str, Any]] = {}
@@ -143,7 +149,8 @@ def make_plan(
         ("--repeats", repeats, 1),
         ("--loads", loads, 1),
         ("--batch", 1 if batch is None else batch, 1),
-        ("--warm-up", settings.warm_up, 0),
+        ("--warm-up", 0 if settings.warm_up == "auto" else settings.warm_up, 0),
+        ("--cool-down", settings.cool_down_s, 0),
         ("--idle", settings.idle_s, 0),
         ("--seed", settings.seed, 0),
     ):

@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
@@ -23,11 +24,14 @@ from llmjoules.records.ids import comparability_class, new_id
 from llmjoules.records.record import (
     SCHEMA,
     Clock,
+    Conditions,
     Error,
     Failed,
     Load,
     Model,
+    PageCache,
     Record,
+    Replay,
     Run,
     System,
     Workload,
@@ -35,9 +39,12 @@ from llmjoules.records.record import (
 )
 from llmjoules.runner import events
 from llmjoules.runner.aliasing import channels_in_step, without_figures
+from llmjoules.runner.coldstart import page_cache
+from llmjoules.runner.conditions import Others, counted, prepare
 from llmjoules.runner.flags import flags
-from llmjoules.runner.inference import Loaded, Reply, infer, load, warm_up
+from llmjoules.runner.inference import Loaded, Reply, infer, load
 from llmjoules.runner.phases import Recorder
+from llmjoules.runner.replay import replays
 from llmjoules.runner.system import (
     bare_system,
     drivers,
@@ -48,10 +55,32 @@ from llmjoules.runner.system import (
     with_power_limits,
 )
 from llmjoules.runner.totals import totals
+from llmjoules.runner.warmup import Warmed, warm_up
 
 # Before the first phase, so that the slope on its left is known: the first of a counter's ticks cannot be dated.
 GUARD_PERIODS = 4
 GUARD_LIMIT_S = 10.0  # a meter that shows itself once a minute is not waited for in silence
+KEPT_S = 5.0  # of readings from one repeat to the next: meters tell of their devices about once a second
+
+
+class _Found:
+    """What a repeat finds beside its phases, as far as it got."""
+
+    def __init__(self) -> None:
+        self.page_cache: PageCache | None = None
+        self.conditions: Conditions | None = None
+        self.others = Others()
+        self.warmed: Warmed | None = None
+        self.replays: tuple[Replay, ...] | None = None
+
+    def fields(self, recorder: Recorder) -> dict[str, Any]:
+        fields = {
+            "page_cache": self.page_cache,
+            "conditions": counted(self.conditions, recorder.origin_s, self.others.found) if self.conditions else None,
+            "warm_up": self.warmed.record(recorder) if self.warmed else None,
+            "replays": self.replays,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
 
 
 class Session:
@@ -63,15 +92,16 @@ class Session:
         self.out = out
         self.may_go_on = may_go_on
         self.loaded: Loaded | None = None
+        self.target_c = dict(job.target_c)
         self._software = software()
 
     def run_all(self) -> None:
         """Every repeat of the job. One that fails is recorded and the next goes on, unless nothing could be loaded."""
         first = self.job.first_repeat
         for repeat in range(first, first + self.job.repeats):
-            record = self._one(repeat)
+            record = self._one(repeat, last=repeat == first + self.job.repeats - 1)
             self.tell(events.Finished(msgspec.Raw(encode(record))))
-            self.monitor.forget(time.monotonic() - 1)
+            self.monitor.forget(time.monotonic() - KEPT_S)
             if self.loaded is None:
                 return
             self.may_go_on.wait()  # what our starter does with the record must not be measured in the next run
@@ -81,7 +111,8 @@ class Session:
         self.out.write(events.encode(event) + b"\n")
         self.out.flush()
 
-    def _one(self, repeat: int) -> Record:
+    def _one(self, repeat: int, *, last: bool) -> Record:
+        found = _Found()
         recorder = Recorder(self.monitor, self.tell)
         started = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         clock = Clock(unix_s=time.time(), monotonic_s=time.monotonic())
@@ -100,32 +131,55 @@ class Session:
         )
         self.tell(events.Began(draft))
         try:
-            reply = self._measure(recorder, repeat)
+            reply = self._measure(recorder, repeat, found, last=last)
         except LlmjoulesError:
             raise
         except Exception as error:
             traceback.print_exc()
-            about |= {"clock": _shifted(clock, recorder.origin_s), **self._described(None), **self._measured(recorder)}
+            about |= {
+                "clock": _shifted(clock, recorder.origin_s),
+                **self._described(None),
+                **self._measured(recorder, found),
+            }
             return Failed(**about, error=Error(phase=recorder.current, message=without_home(describe(error))))
         about |= {
             "clock": _shifted(clock, recorder.origin_s),
             **self._described(reply),
-            **self._measured(recorder, reply),
+            **self._measured(recorder, found, reply),
         }
         run = Run(**about, tokens=reply.tokens)
         places = offloaded(self.loaded.model) if self.loaded is not None else []
-        run.flags = (*reply.flags, *flags(run, self.job.settings.warm_up, places))
+        run.flags = (*reply.flags, *flags(run, bool(self.job.settings.warm_up), places))
         return run
 
-    def _measure(self, recorder: Recorder, repeat: int) -> Reply:
-        settings = self.job.settings
-        with recorder.phase("idle"):
+    def _measure(self, recorder: Recorder, repeat: int, found: _Found, *, last: bool) -> Reply:
+        settings, loading = self.job.settings, self.loaded is None
+        if loading:
+            found.page_cache = page_cache(Path(self.job.path), settings.page_cache)
+        if self.target_c:
+            recorder.announce("cool-down")
+        found.conditions = prepare(
+            self.monitor, settings.cool_down_s, self.target_c, f"{settings.seed} {settings.cell} {repeat}"
+        )
+        self.target_c = self.target_c or found.conditions.temperatures_c
+        with found.others.during("idle"), recorder.phase("idle"):
             time.sleep(settings.idle_s)
         if self.loaded is None:
             self.loaded = load(settings, self.job.path, recorder, lambda text: self.tell(events.Note(text)))
             if settings.warm_up:
-                warm_up(settings, self.loaded, recorder)
-        return infer(settings, self.loaded, recorder, settings.seed + repeat)
+                found.warmed = warm_up(settings, self.loaded, recorder)
+            if settings.idle_s:  # what came before was without the model
+                with recorder.phase("idle-loaded"):
+                    time.sleep(settings.idle_s)
+        with found.others.during("inference"):
+            reply = infer(settings, self.loaded, recorder, settings.seed + repeat)
+        if settings.idle_s:
+            with recorder.phase("idle-after"):
+                time.sleep(settings.idle_s)
+        if settings.replay and last:
+            recorder.announce("replay")
+            found.replays = replays(self.loaded, recorder, reply)
+        return reply
 
     def _described(self, reply: Reply | None) -> dict[str, Any]:
         """Model, workload and system, as far as they are known by now."""
@@ -165,7 +219,7 @@ class Session:
             "class_": comparability_class(meters, model, workload),
         }
 
-    def _measured(self, recorder: Recorder, reply: Reply | None = None) -> dict[str, Any]:
+    def _measured(self, recorder: Recorder, found: _Found, reply: Reply | None = None) -> dict[str, Any]:
         times_s = reply.tokens.times_s if reply is not None else ()
         phases = without_figures(recorder.phases(), channels_in_step(self.monitor.meters, times_s))
         trace = recorder.trace()
@@ -175,6 +229,7 @@ class Session:
             "totals": totals(self.monitor.meters, inference.energy) if inference is not None else {},
             "states": recorder.states(),
             "trace": msgspec.Raw(msgspec.json.encode(trace)) if trace is not None else msgspec.UNSET,
+            **found.fields(recorder),
         }
 
 

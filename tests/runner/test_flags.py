@@ -29,11 +29,11 @@ def with_state(**state: Any) -> Run:
 
 
 def test_a_plain_run_has_none() -> None:
-    assert flags(make_run(), 1, []) == ()
+    assert flags(make_run(), True, []) == ()
 
 
 def test_a_phase_without_a_figure_is_named_with_the_reasons_code() -> None:
-    assert flags(with_energies(Energy(channel="gpu:0", joules=None, reason="gap: …")), 1, []) == ("gap:inference",)
+    assert flags(with_energies(Energy(channel="gpu:0", joules=None, reason="gap: …")), True, []) == ("gap:inference",)
 
 
 @pytest.mark.parametrize(("second_j", "expected"), [(104.0, ()), (90.0, ("disagreement:gpu:0@power",))])
@@ -44,7 +44,7 @@ def test_two_readings_of_one_device_that_differ_by_more_than_both_bands_are_flag
         Energy(channel="gpu:0", joules=100.0, uncertainty_j=2.0),
         Energy(channel="gpu:0@power", joules=second_j, uncertainty_j=3.0),
     )
-    assert flags(run, 1, []) == expected
+    assert flags(run, True, []) == expected
 
 
 @pytest.mark.parametrize(
@@ -58,26 +58,26 @@ def test_two_readings_of_one_device_that_differ_by_more_than_both_bands_are_flag
     ],
 )
 def test_a_device_that_was_held_down_or_shared_is_flagged(state: dict[str, Any], expected: tuple[str, ...]) -> None:
-    assert flags(with_state(**state), 1, []) == expected
+    assert flags(with_state(**state), True, []) == expected
 
 
 def test_weights_that_the_first_inference_read_from_disk_are_flagged_unless_warmed_up() -> None:
     mapped = msgspec.structs.replace(make_run(), model=Model(name="m", weights_mapped=True))
-    assert flags(mapped, 0, []) == ("weights_read_in_inference",)
-    assert flags(mapped, 1, []) == ()
+    assert flags(mapped, False, []) == ("weights_read_in_inference",)
+    assert flags(mapped, True, []) == ()
     later = msgspec.structs.replace(make_run(first=False), model=Model(name="m", weights_mapped=True))
-    assert flags(later, 0, []) == ()
+    assert flags(later, False, []) == ()
 
 
 def test_parts_of_a_model_that_did_not_fit_are_named() -> None:
-    assert flags(make_run(), 1, ["cpu", "disk"]) == ("offloaded:cpu+disk",)
+    assert flags(make_run(), True, ["cpu", "disk"]) == ("offloaded:cpu+disk",)
 
 
 def test_work_on_a_device_that_no_channel_holds_is_flagged() -> None:
     cpu_work = make_run(meter=NVML, device="cpu")
-    assert flags(cpu_work, 1, []) == ("device_not_measured:cpu",)
-    assert flags(make_run(meter=NVML, device="cuda"), 1, []) == ()
-    assert flags(make_run(device="cuda"), 1, []) == ("device_not_measured:cuda",)
+    assert flags(cpu_work, True, []) == ("device_not_measured:cpu",)
+    assert flags(make_run(meter=NVML, device="cuda"), True, []) == ()
+    assert flags(make_run(device="cuda"), True, []) == ("device_not_measured:cuda",)
 
 
 @pytest.mark.parametrize(("ours_j", "expected"), [(95.0, ()), (60.0, ("shared:cpu",))])
@@ -98,4 +98,4 @@ def test_other_programs_on_the_cpu_are_flagged_by_what_is_not_the_processs_share
         msgspec.structs.replace(phase, energy=energies, parts=()) if phase.name == "inference" else phase
         for phase in run.phases
     )
-    assert flags(msgspec.structs.replace(run, phases=phases), 1, []) == expected
+    assert flags(msgspec.structs.replace(run, phases=phases), True, []) == expected

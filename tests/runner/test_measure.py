@@ -46,8 +46,9 @@ def test_each_run_is_one_line_that_the_schema_accepts(three_runs: Measured, cli:
 
 def test_the_first_run_of_a_process_holds_the_loading_and_every_run_an_inference(three_runs: Measured) -> None:
     names = [[phase.name for phase in run.phases] for run in three_runs.records]
-    loading = ["idle", "import", "tokenizer", "model", "pipeline", "warm-up", "inference"]
-    assert names == [loading, ["idle", "inference"], ["idle", "inference"]]
+    loading = ["idle", "import", "tokenizer", "model", "pipeline", "warm-up", "idle-loaded"]
+    later = ["idle", "inference", "idle-after"]
+    assert names == [[*loading, "inference", "idle-after"], later, later]
     assert [run.load.first for run in three_runs.records] == [True, False, False]
     assert len({run.load.id for run in three_runs.records}) == 1
 
@@ -147,7 +148,8 @@ def test_prompts_of_a_file_are_the_rows_of_the_batch(measure: Measure, tmp_path:
     (run,) = measured.records
     assert (run.workload.batch_size, run.tokens.generated) == (2, 10)
     assert run.workload.prompt_tokens < run.tokens.prompt < 2 * run.workload.prompt_tokens  # padding is not counted
-    assert [phase.name for phase in run.phases][-2:] == ["pipeline", "inference"]  # no warm-up asked for
+    loaded = ["pipeline", "idle-loaded", "inference", "idle-after"]
+    assert [phase.name for phase in run.phases][-4:] == loaded  # no warm-up asked for
     assert "weights_read_in_inference" in run.flags
 
 
@@ -206,7 +208,7 @@ def test_a_failed_repeat_is_a_record_of_what_was_measured_and_the_run_goes_on(
     first, second = measured.records
     assert first.error.phase == "inference"
     assert "IndexError" in first.error.message
-    assert [phase.name for phase in first.phases][-2:] == ["pipeline", "inference"]
+    assert [phase.name for phase in first.phases][-3:] == ["pipeline", "idle-loaded", "inference"]
     assert only(first.phase("idle").energy).joules > 0
     assert [phase.name for phase in second.phases] == ["idle", "inference"]
     assert "failed in inference" in measured.done.stderr

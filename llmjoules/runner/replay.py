@@ -1,0 +1,146 @@
+"""Phases too short for a meter, replayed: the same work over and over until the window is long enough.
+
+What comes out is a steady state of the model's own forward pass: prefill with an empty cache each time, and decode
+steps with a cache of fixed length. It is another quantity than the prefill inside a request, which also holds what
+`generate` and the tokenizer do; records/closure.py says how far the two are apart.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterator
+from math import ceil
+from typing import Any, Literal
+
+import msgspec
+
+from llmjoules.meters.guard import describe
+from llmjoules.records.errors import without_home
+from llmjoules.records.record import Energy, Replay
+from llmjoules.runner.inference import Loaded, Reply
+from llmjoules.runner.phases import Recorder
+
+PERIODS = 20  # of the slowest channel: a window's edges are then well below a percent of it
+SHORTEST_S, LONGEST_S = 0.5, 30.0
+MOST_TIMES = 100_000
+TIMED = 3  # replays that are timed, after one that is not
+
+Name = Literal["prefill", "decode"]
+
+
+def replays(loaded: Loaded, recorder: Recorder, reply: Reply) -> tuple[Replay, ...]:
+    """Prefill, and decode at the first, the middle and the last context of the inference that gave this reply.
+
+    What cannot be replayed says why; nothing that goes wrong here touches the run.
+    """
+    found = []
+    for name, context in _wanted(reply):
+        try:
+            with loaded.libraries.torch.no_grad():
+                step = _Step(loaded, reply, context)
+                once = step.prefill if name == "prefill" else step.decode
+                found.append(_measured(name, context, once, recorder))
+        except Exception as error:
+            why = f"not_replayed: {without_home(describe(error))}"
+            found.append(Replay(name=name, context_tokens=context, reason=why))
+    return tuple(found)
+
+
+def _wanted(reply: Reply) -> Iterator[tuple[Name, int]]:
+    """context_tokens: of a prefill the prompt's, padding included; of a decode step those in the cache before it."""
+    first, last = reply.prompt_tokens, reply.ids.shape[1] - 2
+    yield "prefill", first
+    if last >= first:  # else there was one new token, which the prefill gave
+        for context in sorted({first, (first + last) // 2, last}):
+            yield "decode", context
+
+
+def _measured(name: Name, context: int, once: Callable[[], None], recorder: Recorder) -> Replay:
+    once()  # kernels for these shapes may be chosen now
+    recorder.finish_work()
+    began_s = time.monotonic()
+    for _ in range(TIMED):
+        once()
+    recorder.finish_work()
+    times = times_for((time.monotonic() - began_s) / TIMED, recorder.slowest_period_s)
+    with recorder.window(name) as window:
+        for _ in range(times):
+            once()
+    assert window.end_s is not None
+    return Replay(
+        name=name,
+        context_tokens=context,
+        times=times,
+        start_s=recorder.since(window.start_s),
+        end_s=recorder.since(window.end_s),
+        energy=tuple(_per_replay(energy, times) for energy in window.energies),
+    )
+
+
+def times_for(one_s: float, period_s: float) -> int:
+    """How often, so that the window is PERIODS long, within SHORTEST_S and LONGEST_S."""
+    wanted_s = min(max(PERIODS * period_s, SHORTEST_S), LONGEST_S)
+    return min(max(1, ceil(wanted_s / one_s)), MOST_TIMES) if one_s > 0 else MOST_TIMES
+
+
+def _per_replay(energy: Energy, times: int) -> Energy:
+    if energy.joules is None:
+        return energy
+    return msgspec.structs.replace(
+        energy,
+        joules=round(energy.joules / times, 9),
+        uncertainty_j=None if energy.uncertainty_j is None else round(energy.uncertainty_j / times, 9),
+    )
+
+
+class _Step:
+    """Forward passes over the tokens of a reply, greedy and with the same batch.
+
+    The prompt's mask and positions are those that `generate` makes: padding on the left does not count.
+    """
+
+    def __init__(self, loaded: Loaded, reply: Reply, context: int) -> None:
+        self._torch = loaded.libraries.torch
+        self._model = loaded.model
+        self._dynamic_cache = loaded.libraries.transformers.DynamicCache
+        takes = inspect.signature(type(loaded.model).forward).parameters
+        self._cache_name = "cache" if "cache" in takes else "past_key_values"  # renamed within transformers 5
+        self._takes_positions = "position_ids" in takes
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+        self._context = context
+        self._ids = reply.ids
+        self._mask = self._torch.ones_like(reply.ids)
+        for row, padding in enumerate(reply.padding):
+            self._mask[row, :padding] = 0
+        self._positions = (self._mask.cumsum(-1) - 1).clamp(min=0)
+        self._filled: Any = None
+
+    def prefill(self) -> None:
+        """The prompt into a cache of its own, which is dropped."""
+        self._forward(0, self._context, self._empty())
+
+    def decode(self) -> None:
+        """One step behind `context` tokens, and back again."""
+        if self._filled is None:
+            self._filled = self._empty()
+            self._forward(0, self._context, self._filled)
+        self._forward(self._context, self._context + 1, self._filled)
+        self._filled.crop(-1)
+        if self._filled.get_seq_length() != self._context:
+            raise RuntimeError("this model's cache cannot be taken back by a step")
+
+    def _empty(self) -> Any:
+        return self._dynamic_cache(config=self._model.config)
+
+    def _forward(self, start: int, end: int, cache: Any) -> None:
+        more = {"position_ids": self._positions[:, start:end]} if self._takes_positions else {}
+        found = self._model(
+            input_ids=self._ids[:, start:end],
+            attention_mask=self._mask[:, :end],
+            use_cache=True,
+            **{self._cache_name: cache},
+            **self._last_only,
+            **more,
+        )
+        found.logits[:, -1].argmax(-1).max().item()  # greedy; read back, as `generate` does once a token
