@@ -346,6 +346,10 @@ class _Executed(_Base, kw_only=True):
     trace: msgspec.Raw | UnsetType = UNSET
     states: dict[str, tuple[DeviceState, ...]] = {}
     command: str | None = None
+    warm_up: WarmUp | UnsetType = UNSET
+    conditions: Conditions | UnsetType = UNSET
+    page_cache: PageCache | UnsetType = UNSET
+    replays: tuple[Replay, ...] | UnsetType = UNSET
 
     def phase(self, name: str) -> Phase | None:
         return next((phase for phase in self.phases if phase.name == name), None)
@@ -366,10 +370,6 @@ class Failed(_Executed, tag="failed", kw_only=True):
 
     error: Error
     tokens: Tokens | None = None
-    warm_up: WarmUp | UnsetType = UNSET
-    conditions: Conditions | UnsetType = UNSET
-    page_cache: PageCache | UnsetType = UNSET
-    replays: tuple[Replay, ...] | UnsetType = UNSET
 
 
 class Correction(Struct, frozen=True, kw_only=True):
