@@ -61,7 +61,12 @@ _OF_RECORD = (
 )
 _OF_ENERGY = (
     Column("level", "text", "", "phase, part (of a phase), total (of a component), stated (a mean) or none"),
-    Column("phase", "text", "", "idle, import, tokenizer, model, pipeline, model+pipeline, warm-up or inference"),
+    Column(
+        "phase",
+        "text",
+        "",
+        "idle, import, tokenizer, model, pipeline, model+pipeline, warm-up, idle-loaded, inference or idle-after",
+    ),
     Column("part", "text", "", "prefill, decode or detokenize, of an inference"),
     Column("start_s", "number", "s", "since the record's clock"),
     Column("end_s", "number", "s", "since the record's clock"),

@@ -23,8 +23,8 @@ HATCH = {"fillmode": "overlay", "fgcolor": "--paper", "fgopacity": 0.55, "size":
 CUT_AT = 2.5  # times the largest mean
 SERIES = 6  # colours --s-0 … --s-5
 PHASES = (
-    "idle", "import", "tokenizer", "model", "pipeline", "model+pipeline", "warm-up",
-    "inference", "prefill", "decode", "detokenize",
+    "idle", "import", "tokenizer", "model", "pipeline", "model+pipeline", "warm-up", "idle-loaded",
+    "inference", "prefill", "decode", "detokenize", "idle-after",
 )  # fmt: skip
 
 

@@ -27,6 +27,9 @@ _OF_CHANNEL = {
     "shared": "Other processes computed on {} during the inference, and their energy is in its figure",
     "in_step_with_sensor": "The sensor of {} looks for a part of its period and tokens came in step with it, so it may "
     "have seen the same moment of each: no uncertainty tells how far off that is",
+    "idle_drift": "Idle power of {} was not the same before and after the inference, so its net energy is in doubt",
+    "hot_start": "{} was hotter at the start than before the first run: it had not cooled down in the time given",
+    "power_limit_changed": "The power limit of {} changed around this run: it is not a repeat of the others",
     "device_not_measured": "The model ran on the {}, which no meter measured: its energy is in no figure here",
     "offloaded": "A part of the model did not fit on its devices and lay on {}, so moving it is part of the figures",
 }
@@ -49,6 +52,12 @@ _BRIEF = {
     "in_step_with_sensor": "in step with the sensor",
     "device_not_measured": "not measured",
     "offloaded": "offloaded",
+    "idle_drift": "idle power drifted",
+    "hot_start": "hot at the start",
+    "power_limit_changed": "power limit changed",
+    "busy": "busy with others",
+    "memory_pressure": "memory short",
+    "warm_up_unsettled": "warm-up did not settle",
     "weights_read_in_inference": "weights read in inference",
     "not_as_headed": "not as headed",
     "unexpected_length": "unexpected length",
@@ -75,6 +84,9 @@ _BRIEF = {
 _DEVICES = {"cpu": "CPU", "cuda": "GPU", "mps": "GPU"}
 _OF_RUN = {
     "shared:cpu": "Other programs used a considerable part of the CPU's energy during this inference",
+    "busy:cpu": "Other programs kept a considerable part of the CPUs busy while idle or inference was measured",
+    "memory_pressure": "Programs had to wait for memory right before this run",
+    "warm_up_unsettled": "The warm-up ended before its last calls agreed: first runs may still have been warming up",
     "weights_read_in_inference": "The weights were only mapped while loading and there was no warm-up: this inference "
     "also read the model from disk",
     "not_as_headed": "Not the energy of one inference, which its heading leads one to expect: see the "

@@ -1,0 +1,113 @@
+"""Replays: the same work as in the inference, told by the tokens that come out of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from llmjoules.meters.monitor import Monitor
+from llmjoules.records.closure import closure
+from llmjoules.runner.inference import Loaded, Reply, infer, load
+from llmjoules.runner.models import resolve
+from llmjoules.runner.phases import Recorder
+from llmjoules.runner.replay import LONGEST_S, MOST_TIMES, PERIODS, SHORTEST_S, Step, replays, times_for
+from llmjoules.runner.settings import DEFAULT_PROMPT, Settings
+from tests.runner.conftest import Measured
+from tests.runner.test_measure import script_of
+
+ROWS = ("Hello there.", DEFAULT_PROMPT)  # of unlike length: the first is padded
+NEW = 12
+
+
+@pytest.fixture(scope="module")
+def recorder() -> Iterator[Recorder]:
+    with Monitor(["mock"]) as monitor:
+        yield Recorder(monitor, lambda _: None)
+
+
+def answered(model: str, recorder: Recorder, **more: Any) -> tuple[Loaded, Reply]:
+    settings = Settings(model=model, prompts=ROWS, new_tokens=NEW, device="cpu", **more)
+    loaded = load(settings, str(resolve(model, lambda _: None).path), recorder, lambda _: None)
+    return loaded, infer(settings, loaded, recorder, 0)
+
+
+@pytest.fixture
+def own_cache(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", environment["XDG_CACHE_HOME"])
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "phi", "qwen", "gemma"])
+@pytest.mark.usefixtures("own_cache")
+def test_a_replay_gives_the_token_that_the_inference_gave_there(family: str, recorder: Recorder) -> None:
+    """So mask, positions and cache are those of `generate`, also where a row is padded."""
+    import torch
+
+    loaded, reply = answered(f"dummy:{family}-tiny", recorder, dtype="float32")
+    width = reply.prompt_tokens
+    assert max(reply.padding) > 0
+    with torch.no_grad():
+        assert Step(loaded, reply, width).prefill().tolist() == reply.ids[:, width].tolist()
+        for context in (width, width + 4, width + NEW - 2):
+            step = Step(loaded, reply, context)
+            for _ in range(3):  # taken back each time
+                assert step.decode().tolist() == reply.ids[:, context + 1].tolist()
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_cache_that_cannot_be_taken_back_is_a_reason_and_the_prefill_stays(recorder: Recorder) -> None:
+    """Behind its window a sliding layer has thrown away what a step back would need."""
+    loaded, reply = answered("dummy:mistral-tiny", recorder)
+    loaded.model.config.sliding_window = 8
+    prefill, *decodes = replays(loaded, recorder, reply)
+    assert prefill.reason is None
+    assert all(replay.reason.startswith("not_replayed: ") and not replay.energy for replay in decodes)
+
+
+@pytest.mark.parametrize(
+    ("one_s", "period_s", "window_s"),
+    [(0.01, 0.0, SHORTEST_S), (0.01, 0.1, PERIODS * 0.1), (0.3, 10.0, LONGEST_S), (45.0, 0.1, 45.0)],
+)
+def test_replays_fill_a_window_of_the_meters_periods(one_s: float, period_s: float, window_s: float) -> None:
+    times = times_for(one_s, period_s)
+    assert window_s <= times * one_s < window_s + one_s
+    assert times_for(1e-9, period_s) == times_for(0.0, period_s) == MOST_TIMES
+
+
+@pytest.fixture(scope="module")
+def replayed(measure: Callable[..., Measured]) -> Measured:
+    steady = json.dumps([{"id": "gpu:0", "component": "gpu", "base_w": 100, "wave_w": 0, "tick_s": 0.02}])
+    words = "--model dummy:llama-tiny --meter mock --repeats 2 --loads 1 --new-tokens 200 --idle 0.2 --replay"
+    return measure(*words.split(), "--meter-option", f"mock.channels={steady}")
+
+
+def test_one_replay_has_the_energy_of_its_part_of_the_window(replayed: Measured) -> None:
+    first, run = replayed.records
+    assert not isinstance(first.replays, tuple)  # after the last run of a process, so that it heats none
+    assert [replay.name for replay in run.replays] == ["prefill", "decode", "decode", "decode"]
+    contexts = [replay.context_tokens for replay in run.replays]
+    width = run.workload.prompt_tokens
+    assert (contexts[:2], contexts[3]) == ([width, width], width + 198)
+    script, zero_s = script_of(run, "gpu:0"), run.clock.monotonic_s
+    for replay in run.replays:
+        (energy,) = replay.energy
+        truth_j = script.energy_j(zero_s + replay.start_s, zero_s + replay.end_s) / replay.times
+        assert energy.joules == pytest.approx(truth_j, abs=energy.uncertainty_j)
+        assert replay.end_s - replay.start_s > 0.2
+        assert replay.start_s > run.phases[-1].end_s
+
+
+def test_its_closure_is_that_of_the_times_at_a_steady_power_and_is_printed(replayed: Measured) -> None:
+    """At 100 W energies are times: the steps along the context against the time of the whole."""
+    run = replayed.records[1]
+    prefill_s, *steps_s = ((replay.end_s - replay.start_s) / replay.times for replay in run.replays)
+    # 199 steps on two straight lines that meet in the middle, by the trapezoid rule and its two half ends
+    lines_s = 99 * (steps_s[0] + steps_s[1]) / 2 + 99 * (steps_s[1] + steps_s[2]) / 2 + (steps_s[0] + steps_s[2]) / 2
+    whole = run.phase("inference")
+    expected = (prefill_s + lines_s) / (whole.end_s - whole.start_s)
+    found = closure(run, "gpu")
+    assert found.ratio == pytest.approx(expected, abs=found.uncertainty)
+    assert found.uncertainty < 0.1
+    assert f"{found.ratio * 100:.3g}" in replayed.done.stdout
