@@ -38,7 +38,7 @@ def replays(loaded: Loaded, recorder: Recorder, reply: Reply) -> tuple[Replay, .
     for name, context in _wanted(reply):
         try:
             with loaded.libraries.torch.no_grad():
-                step = _Step(loaded, reply, context)
+                step = Step(loaded, reply, context)
                 once = step.prefill if name == "prefill" else step.decode
                 found.append(_measured(name, context, once, recorder))
         except Exception as error:
@@ -56,7 +56,7 @@ def _wanted(reply: Reply) -> Iterator[tuple[Name, int]]:
             yield "decode", context
 
 
-def _measured(name: Name, context: int, once: Callable[[], None], recorder: Recorder) -> Replay:
+def _measured(name: Name, context: int, once: Callable[[], Any], recorder: Recorder) -> Replay:
     once()  # kernels for these shapes may be chosen now
     recorder.finish_work()
     began_s = time.monotonic()
@@ -94,10 +94,11 @@ def _per_replay(energy: Energy, times: int) -> Energy:
     )
 
 
-class _Step:
+class Step:
     """Forward passes over the tokens of a reply, greedy and with the same batch.
 
-    The prompt's mask and positions are those that `generate` makes: padding on the left does not count.
+    The prompt's mask and positions are those that `generate` makes: padding on the left does not count. Both kinds of
+    replay return the token that comes next in each row.
     """
 
     def __init__(self, loaded: Loaded, reply: Reply, context: int) -> None:
@@ -116,24 +117,25 @@ class _Step:
         self._positions = (self._mask.cumsum(-1) - 1).clamp(min=0)
         self._filled: Any = None
 
-    def prefill(self) -> None:
+    def prefill(self) -> Any:
         """The prompt into a cache of its own, which is dropped."""
-        self._forward(0, self._context, self._empty())
+        return self._forward(0, self._context, self._empty())
 
-    def decode(self) -> None:
+    def decode(self) -> Any:
         """One step behind `context` tokens, and back again."""
         if self._filled is None:
             self._filled = self._empty()
             self._forward(0, self._context, self._filled)
-        self._forward(self._context, self._context + 1, self._filled)
+        token = self._forward(self._context, self._context + 1, self._filled)
         self._filled.crop(-1)
         if self._filled.get_seq_length() != self._context:
             raise RuntimeError("this model's cache cannot be taken back by a step")
+        return token
 
     def _empty(self) -> Any:
         return self._dynamic_cache(config=self._model.config)
 
-    def _forward(self, start: int, end: int, cache: Any) -> None:
+    def _forward(self, start: int, end: int, cache: Any) -> Any:
         more = {"position_ids": self._positions[:, start:end]} if self._takes_positions else {}
         found = self._model(
             input_ids=self._ids[:, start:end],
@@ -143,4 +145,6 @@ class _Step:
             **self._last_only,
             **more,
         )
-        found.logits[:, -1].argmax(-1).max().item()  # greedy; read back, as `generate` does once a token
+        token = found.logits[:, -1].argmax(-1)
+        token.max().item()  # read back, as `generate` does once a token
+        return token
