@@ -137,7 +137,8 @@ def _comparison(a: Cell, b: Cell, keys: Sequence[str], anyway: bool) -> Comparis
     )
 
 
-_OF_LOADING = {f"too_short:{phase}" for phase in ("idle", "import", "tokenizer", "model", "pipeline", "warm-up")}
+IDLE_OR_LOADING = ("idle", "import", "tokenizer", "model", "pipeline", "warm-up", "idle-loaded", "idle-after")
+_OF_LOADING = {f"too_short:{phase}" for phase in IDLE_OR_LOADING}
 
 
 def _flags(cell: Cell) -> Iterator[str]:

@@ -143,7 +143,8 @@ def _part(record: Record, component: str) -> dict[str, Any]:
             {"name": stretch.name, "joules": joules}
             for phase in record.phases
             for stretch in phase.parts or (phase,)
-            if stretch.name != "idle" and (joules := stats.joules_of(stretch.energy, total.channels)) is not None
+            if not stretch.name.startswith("idle")
+            and (joules := stats.joules_of(stretch.energy, total.channels)) is not None
         ],
     }
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from llmjoules.records import stats
+from llmjoules.records.net import net
 from llmjoules.records.record import Channel, DeviceState, Failed, Part, Phase, Published, Record, Run, encode
 from llmjoules.sitegen import text
 from llmjoules.sitegen.aggregate import channels_of, components_of, gain_of, scope_of
@@ -123,7 +124,8 @@ def _energy_cards(record: Record, component: str) -> list[Card]:
     unit = text.unit_for([total.joules])
     shown = text.plus_minus(total.joules, total.uncertainty_j, unit.factor)
     gain = gain_of(channels_of(record, component))
-    notes = (f"and ± {text.percent(gain)} gain of the channel",) if gain else ()
+    of_gain = (f"and ± {text.percent(gain)} gain of the channel",) if gain else ()
+    notes = (*of_gain, *_net_note(record, component))
     per_token = stats.joules_per_token(record, component)
     token_unit = text.unit_for([per_token])
     value = text.number(None if per_token is None else per_token * token_unit.factor)
@@ -131,6 +133,17 @@ def _energy_cards(record: Record, component: str) -> list[Card]:
         Card(f"{name} energy, inference", shown.mean, f"{unit.prefix}J", shown.half, notes),
         Card(f"{name} energy per output token", value, f"{token_unit.prefix}J/token", "", (), component),
     ]  # fmt: skip
+
+
+def _net_note(record: Record, component: str) -> tuple[str, ...]:
+    """Net stands beside gross, by which runs are ranked, and names its idle."""
+    found = net(record, component)
+    if found.joules is None:
+        return ()
+    unit = text.unit_for([found.joules])
+    shown = text.plus_minus(found.joules, found.uncertainty_j, unit.factor)
+    idles = text.listed(found.idles)
+    return (f"net of {text.number(found.idle_w)} W ({idles}): {shown.mean} ± {shown.half} {unit.prefix}J",)
 
 
 def _power_card(record: Record, component: str) -> Card:
