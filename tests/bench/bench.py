@@ -24,6 +24,7 @@ from rich.table import Table
 from llmjoules.records.record import Trace, TraceLine, encode
 from llmjoules.records.store import read_results
 from tests.bench.meters import in_real_time, in_simulated_time
+from tests.bench.protocol import overhead
 from tests.bench.site import building
 from tests.bench.statistics import false_alarms, intervals, stopping
 from tests.builders import make_run
@@ -40,6 +41,7 @@ def main(only: list[str]) -> None:
             "Meters on a counter of 100 ms, 60 W idle and 300 W load: error, and what measuring costs",
             (in_simulated_time, in_real_time),
         ),
+        "protocol": ("What the protocol of a run adds to its phases", (overhead,)),
         "site": ("The site of many runs", (building,)),
         "statistics": ("Statistics on simulated studies of known truth", (stopping, intervals, false_alarms)),
     }
