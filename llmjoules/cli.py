@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from llmjoules.records.cells import Cell
-    from llmjoules.runner.settings import Plan, Settings
+    from llmjoules.records.record import Run
+    from llmjoules.runner.settings import Plan
 
 FINE, NO, WRONG_USE, SOME_FAILED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
@@ -91,46 +92,72 @@ def _add_measure(commands: Any) -> None:
     parser.set_defaults(command=_measure)
     parser.add_argument(
         "--model",
-        required=True,
         metavar="NAME|PATH|dummy:ARCH",
-        help="a hub name, a folder, smollm2, or dummy:llama-tiny …",
+        help="a hub name, a folder, smollm2, or dummy:llama-tiny …; with --study, several with commas",
     )
+    parser.add_argument(
+        "--study", metavar="FILE|paper", help="a study's TOML file; what is done of it already in --out is left out"
+    )
+    parser.add_argument("--ab", action="store_true", help="the two cells of a study take turns and are compared")
     _add_meter_options(parser)
+    parser.set_defaults(meter=None)
     prompt = parser.add_mutually_exclusive_group()
     prompt.add_argument("--prompt", metavar="TEXT", help="what the model reads (default: a question about heat)")
     prompt.add_argument("--prompts", metavar="FILE", help="a text file with one prompt a line: the rows of the batch")
+    parser.add_argument("--new-tokens", type=int, metavar="N", help="new tokens per row, exactly (default 200)")
     parser.add_argument(
-        "--new-tokens", type=int, default=200, metavar="N", help="new tokens per row, exactly (default 200)"
+        "--prompt-tokens", type=int, metavar="N", help="a prompt of so many tokens, made for the model's tokenizer"
     )
     parser.add_argument("--batch", type=int, metavar="N", help="rows of the batch (default: the number of prompts)")
-    parser.add_argument("--repeats", type=int, default=25, metavar="N", help="runs (default 25)")
     parser.add_argument(
-        "--loads", type=int, default=5, metavar="N", help="fresh processes they are dealt over (default 5)"
+        "--repeats", type=_repeats, metavar="N|auto", help="runs (default 25); auto: until J/token is known"
+    )
+    parser.add_argument("--precision", metavar="N%", help="± at which --repeats auto stops (default 2%%)")
+    parser.add_argument(
+        "--loads", type=int, metavar="N", help="fresh processes they are dealt over (default 5; auto: one a run)"
+    )
+    parser.add_argument("--devices", type=_numbers, metavar="N[,N…]", help="GPUs; each number is a rung of its own")
+    parser.add_argument(
+        "--strategy",
+        choices=("single", "device-map", "tensor-parallel", "replicas"),
+        help="how a model lies on several GPUs (default device-map)",
     )
     parser.add_argument(
         "--threads", type=_numbers, metavar="N[,N…]", help="CPU threads; each number is a rung of its own"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default auto")
-    parser.add_argument(
-        "--dtype", choices=("auto", "float32", "float16", "bfloat16"), default="auto", help="of the weights"
-    )
-    parser.add_argument("--decoding", choices=("greedy", "sample"), default="greedy", help="default greedy")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="default auto")
+    parser.add_argument("--dtype", choices=("auto", "float32", "float16", "bfloat16"), help="of the weights")
+    parser.add_argument("--decoding", choices=("greedy", "sample"), help="default greedy")
     parser.add_argument(
         "--stop",
         choices=("new-tokens", "end-of-sequence"),
-        default="new-tokens",
         help="end-of-sequence: --new-tokens is only the most (default: exactly as many)",
     )
     parser.add_argument(
         "--materialize", action="store_true", help="read every weight while loading, not when first used"
     )
     parser.add_argument(
-        "--warm-up", type=int, default=1, metavar="N", help="discarded short runs after loading (default 1)"
+        "--warm-up",
+        type=_repeats,
+        metavar="N|auto",
+        help="discarded short runs after loading; auto (default): until the last three agree",
+    )
+    parser.add_argument("--idle", type=float, metavar="SECONDS", help="idle before and after each run (default 1)")
+    parser.add_argument(
+        "--cool-down",
+        type=float,
+        metavar="SECONDS",
+        help="the longest wait, before each run, for devices to be as cool as before the first (default 10)",
     )
     parser.add_argument(
-        "--idle", type=float, default=1.0, metavar="SECONDS", help="idle phase before each run (default 1)"
+        "--replay",
+        action="store_true",
+        help="also prefill and decode steps over and over, for phases too short for a meter",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of sampling (default 0)")
+    parser.add_argument(
+        "--page-cache", choices=("as-is", "drop"), help="drop: weight files are put out of memory before loading"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="of sampling (default 0)")
     parser.add_argument(
         "--system", metavar="NAME", help="what pages call this machine (default: its accelerator or CPU)"
     )
@@ -281,75 +308,130 @@ def _add_schema(commands: Any) -> None:
 def _measure(arguments: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from llmjoules.runner.settings import make_plan
-
-    plan = make_plan(
-        _settings(arguments),
-        batch=arguments.batch,
-        repeats=arguments.repeats,
-        loads=arguments.loads,
-        threads=arguments.threads,
-    )
-    return _dry_run(plan) if arguments.dry_run else _run(plan, Path(arguments.out))
+    plan = _study_plan(arguments) if arguments.study is not None else _plan(arguments)
+    out = Path(arguments.out)
+    return _dry_run(plan, out) if arguments.dry_run else _run(plan, out)
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
+def _plan(arguments: argparse.Namespace) -> Plan:
     from pathlib import Path
 
-    from llmjoules.runner.settings import DEFAULT_PROMPT, Settings, read_prompts
+    from llmjoules.runner.settings import DEFAULT_PROMPT, Settings, make_plan, read_prompts
 
+    if arguments.model is None:
+        raise LlmjoulesError("Nothing to measure.", "No model is named.", "Name one: --model NAME, or --study FILE")
+    if arguments.ab:
+        raise LlmjoulesError("--ab needs a study.", "It compares its two cells.", "Name one: --study FILE --ab")
     prompt = DEFAULT_PROMPT if arguments.prompt is None else arguments.prompt
-    return Settings(
+    settings = Settings(
         model=arguments.model,
         prompts=read_prompts(Path(arguments.prompts)) if arguments.prompts is not None else (prompt,),
         prompts_file=arguments.prompts,
-        new_tokens=arguments.new_tokens,
-        stop=arguments.stop,
-        decoding=arguments.decoding,
-        dtype=arguments.dtype,
-        device=arguments.device,
-        materialize=arguments.materialize,
-        warm_up=arguments.warm_up,
-        idle_s=arguments.idle,
-        seed=arguments.seed,
-        meters=tuple(name for name in arguments.meter.split(",") if name),
-        meter_options=_options(arguments.meter_option),
-        plugins=tuple(arguments.plugin),
-        system=arguments.system,
+        **_said(arguments, PLAIN),
+    )
+    return make_plan(
+        settings,
+        batch=arguments.batch,
+        repeats=25 if arguments.repeats is None else arguments.repeats,
+        precision="2%" if arguments.precision is None else arguments.precision,
+        loads=arguments.loads,
+        threads=arguments.threads,
+        devices=arguments.devices,
     )
 
 
-def _dry_run(plan: Plan) -> int:
-    from llmjoules.console import stdout, table
-    from llmjoules.runner.api import check_plan
+def _study_plan(arguments: argparse.Namespace) -> Plan:
+    from llmjoules.runner.study import plan_of, read_study
 
-    plan = check_plan(plan)
-    rows = [
-        (cell.model, str(cell.threads or "–"), f"{r.start + 1}–{r.stop}", cell.cell) for cell, r in plan.processes()
-    ]
-    stdout().print(table(("Model", "Threads", "Runs", "Cell"), rows, right=(1, 2)))
-    stdout().print(f"{plan.runs} runs in {len(rows)} processes; nothing was run.")
+    given = _said(arguments, PLAIN | {"idle": None, "cool_down": None} | dict.fromkeys(STUDY))
+    if arguments.model is not None:
+        given["models"] = tuple(name for name in arguments.model.split(",") if name)
+    return plan_of(read_study(arguments.study, given), ab=arguments.ab)
+
+
+# Options of measure that are fields of runner.settings.Settings, by the name of the field where that is another.
+PLAIN: dict[str, str | None] = {
+    "new_tokens": None,
+    "prompt_tokens": None,
+    "stop": None,
+    "decoding": None,
+    "dtype": None,
+    "device": None,
+    "strategy": None,
+    "materialize": None,
+    "warm_up": None,
+    "idle": "idle_s",
+    "cool_down": "cool_down_s",
+    "replay": None,
+    "page_cache": None,
+    "seed": None,
+    "meter": "meters",
+    "meter_option": "meter_options",
+    "plugin": "plugins",
+    "system": None,
+}
+STUDY = ("prompt", "prompts", "batch", "threads", "devices", "repeats", "precision", "loads")  # and of a study alone
+
+
+def _said(arguments: argparse.Namespace, names: dict[str, str | None]) -> dict[str, Any]:
+    """What the command line says of these, and nothing where it is silent: then a study or a default decides."""
+    found = {field or name: getattr(arguments, name) for name, field in names.items()}
+    if found.get("meters") is not None:
+        found["meters"] = tuple(name for name in found["meters"].split(",") if name)
+    for name, made in (("meter_options", _options), ("plugins", tuple)):
+        found[name] = made(found[name]) if found.get(name) else None
+    found |= {name: found[name] or None for name in ("materialize", "replay")}  # a flag that is not set says nothing
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _dry_run(plan: Plan, out: Path) -> int:
+    from llmjoules.console import planned, stdout
+    from llmjoules.runner.api import check_plan
+    from llmjoules.runner.preview import preview
+
+    for part in planned(preview(check_plan(plan), out)):
+        stdout().print(part)
     return FINE
 
 
 def _run(plan: Plan, out: Path) -> int:
-    from llmjoules.console import gains, stdout, summary, watching
-    from llmjoules.records.record import Run
+    from llmjoules.console import gains, stdout, stopped, summary, watching
+    from llmjoules.protocol import lines
+    from llmjoules.records.record import Failed, Run
     from llmjoules.runner.api import run_plan
+    from llmjoules.runner.resume import before
 
-    records = []
-    with watching(plan) as watch:
+    records = list(before(out, plan.study).done) if plan.study is not None else []
+    with watching(plan, len(records)) as watch:
         for record in run_plan(plan, out, None, watch):
             records.append(record)
             watch.finished(record)
     finished = [record for record in records if isinstance(record, Run)]
     if finished:
         stdout().print(summary(finished))
-        for line in gains(finished):
+        for line in (*gains(finished), *stopped(finished), *lines(finished)):
             stdout().print(line, markup=False)
-    failed = plan.runs - len(finished)
-    stdout().print(f"{len(finished)} of {plan.runs} runs finished; results in {out}/")
-    return SOME_FAILED if failed else FINE
+    if plan.ab:
+        _print_comparison(plan, finished)
+    failed = sum(isinstance(record, Failed) for record in records)
+    planned = len(records) if plan.precision is not None else plan.runs
+    stdout().print(f"{len(finished)} of {planned} runs finished; results in {out}/")
+    return SOME_FAILED if failed or len(finished) < planned else FINE
+
+
+def _print_comparison(plan: Plan, finished: Sequence[Run]) -> None:
+    """The verdict on two cells that took turns, after as many blocks as were planned and not before."""
+    from llmjoules import reports
+    from llmjoules.console import stdout
+    from llmjoules.records.cells import cells_of
+    from llmjoules.records.compare import compare
+
+    by_cell = {name: cells_of(run for run in finished if run.cell == name) for name in (c.cell for c in plan.cells)}
+    sides = list(by_cell.values())
+    if all(sides):
+        for comparison in compare(*sides)[0]:
+            for part in reports.comparison(comparison):
+                stdout().print(part, markup=False)
 
 
 def _meters(arguments: argparse.Namespace) -> int:
@@ -563,6 +645,15 @@ def _schema(_: argparse.Namespace) -> int:
 
     print(json.dumps(json_schema(), indent=2))
     return FINE
+
+
+def _repeats(text: str) -> int | str:
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor auto") from None
 
 
 def _numbers(text: str) -> tuple[int, ...]:

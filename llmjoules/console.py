@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -21,6 +22,7 @@ from llmjoules.sitegen import text
 if TYPE_CHECKING:
     from llmjoules.meters.doctor_report import ChannelReport, Compared, Report
     from llmjoules.records.importers.importing import Report as ImportReport
+    from llmjoules.runner.preview import Preview
     from llmjoules.runner.settings import Plan
 
 UNTOLD_WIDTH = 160  # of a file or a pipe, which has none: wide enough that no row is broken
@@ -58,8 +60,10 @@ class Watch:
 
 
 @contextmanager
-def watching(plan: Plan) -> Iterator[Watch]:
+def watching(plan: Plan, done: int = 0) -> Iterator[Watch]:
+    """done: runs of it that are there already."""
     watch = Watch(plan.runs, stderr())
+    watch.progress.advance(watch.task, done)
     with watch.progress:
         yield watch
 
@@ -97,8 +101,9 @@ def _line(record: Run | Failed) -> str:
 
 
 def _rung(record: Run | Failed) -> str:
-    threads = record.system.threads
-    return f", {threads} thread{'' if threads == 1 else 's'}" if threads is not None else ""
+    system = record.system
+    number, noun = (system.threads, "thread") if system.threads is not None else (system.devices_visible, "device")
+    return f", {number} {noun}{'' if number == 1 else 's'}" if number is not None else ""
 
 
 def summary(records: Iterable[Run | Failed]) -> Table:
@@ -109,8 +114,8 @@ def summary(records: Iterable[Run | Failed]) -> Table:
             for component in record.totals:
                 cells.setdefault((record.cell, component), []).append(record)
     rows = [_row(runs, component) for (_, component), runs in cells.items()]
-    header = ("Threads", "Energy of", "tokens/s", "J/token", "J", "Implied W", "Runs", "Loads")
-    return table(header, rows, right=(0, 2, 3, 4, 5, 6, 7))
+    header = ("Model", "Threads", "Devices", "Energy of", "tokens/s", "J/token", "J", "Implied W", "Runs", "Loads")
+    return table(header, rows, right=(1, 2, 4, 5, 6, 7, 8, 9))
 
 
 def _row(runs: Sequence[Run], component: str) -> list[str]:
@@ -122,8 +127,11 @@ def _row(runs: Sequence[Run], component: str) -> list[str]:
     )
     speed, per_token, energy, power = (stats.estimate_of(runs, figure) for figure in figures)
     source = runs[0].totals[component].source
+    system = runs[0].system
     return [
-        str(runs[0].system.threads or text.DASH),
+        runs[0].model.name,
+        str(system.threads or text.DASH),
+        text.DASH if system.threads else str(system.devices_visible or text.DASH),
         component if source == "measured" else f"{component}, {source}",
         _with_interval(speed),
         _with_interval(per_token),
@@ -144,6 +152,30 @@ def gains(records: Iterable[Run | Failed]) -> list[str]:
             if channel.gain and "@" not in channel.id:
                 lines[f"On top, in every run alike: ± {channel.gain * 100:.3g} % for {channel.id}{why}."] = None
     return list(lines)
+
+
+def stopped(records: Iterable[Run]) -> list[str]:
+    """Of each cell in auto mode: how often it was run, and why no more."""
+    last: dict[str, Run] = {}
+    for record in records:
+        if record.stopping is not UNSET:
+            last[record.cell] = record
+    lines = []
+    for record in last.values():
+        stopping = record.stopping
+        assert stopping is not UNSET
+        lines.append(f"{record.model.name}{_rung(record)}: {stopping.reason}.")
+    return lines
+
+
+def planned(preview: Preview) -> Iterator[Any]:
+    """What `--dry-run` says."""
+    rows = [
+        (row.model, row.rung, row.work, f"{row.repeats.start + 1}–{row.repeats.stop}", row.cell, row.state)
+        for row in preview.rows
+    ]
+    yield table(("Model", "Rung", "Work", "Runs", "Cell", ""), rows, right=(3,))
+    yield preview.sentence
 
 
 def _with_interval(estimate: stats.Estimate | None) -> str:

@@ -74,8 +74,8 @@ def test_a_full_disk_is_said_and_no_torn_line_stays(cli: Cli, three_runs: Measur
 def test_dry_run_shows_the_plan_and_runs_nothing(cli: Cli, tmp_path: Path) -> None:
     done = cli(*"measure --model dummy:llama-2-7b --repeats 7 --loads 3 --dry-run".split(), cwd=tmp_path)
     assert done.returncode == 0
-    assert [line.split()[2] for line in done.stdout.splitlines()[1:4]] == ["1–3", "4–5", "6–7"]
-    assert "7 runs in 3 processes; nothing was run." in done.stdout
+    assert [line.split()[-2] for line in done.stdout.splitlines()[1:4]] == ["1–3", "4–5", "6–7"]
+    assert "7 runs in 3 processes, about 2 min (a rule of thumb: " in done.stdout
     assert not list(tmp_path.iterdir())
 
 

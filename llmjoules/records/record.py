@@ -182,13 +182,19 @@ class Tokens(Struct, frozen=True, kw_only=True):
 
 
 class Total(Struct, frozen=True, kw_only=True):
-    """Energy of one component over the inference; `channels` are those added up."""
+    """Energy of one component over the inference; `channels` are those added up.
+
+    unused_j: the part of it that devices took which hold no part of the model, though the run had them to itself;
+    unused: their channels.
+    """
 
     joules: NonNegative | None
     uncertainty_j: NonNegative | None = None
     source: Source
     channels: tuple[str, ...] = ()
     reason: str | None = None
+    unused_j: NonNegative | UnsetType = UNSET
+    unused: tuple[str, ...] | UnsetType = UNSET
 
 
 class TraceLine(Struct, frozen=True):
@@ -317,6 +323,25 @@ class Error(Struct, frozen=True, kw_only=True):
     message: str
 
 
+class Stopping(Struct, frozen=True, kw_only=True):
+    """What `--repeats auto` knew of the cell once this run was done, and why it stopped or went on.
+
+    precision: the relative half-width that is wanted; half_width: the one there is, relative to `mean` (J per output
+    token of `component`), by `rule`; null where there is no interval yet. basis: as of a mean on a page.
+    """
+
+    stop: bool
+    reason: str
+    rule: str
+    precision: NonNegative
+    component: str | None
+    half_width: NonNegative | None
+    mean: float | None
+    basis: str | None
+    runs: Count
+    loads: Count
+
+
 class _Base(Struct, kw_only=True, tag_field="kind"):
     id: Name
     schema: Literal["llmjoules/1"]  # required on reading; the constructors below fill it in
@@ -346,6 +371,7 @@ class _Executed(_Base, kw_only=True):
     trace: msgspec.Raw | UnsetType = UNSET
     states: dict[str, tuple[DeviceState, ...]] = {}
     command: str | None = None
+    stopping: Stopping | UnsetType = UNSET
     warm_up: WarmUp | UnsetType = UNSET
     conditions: Conditions | UnsetType = UNSET
     page_cache: PageCache | UnsetType = UNSET

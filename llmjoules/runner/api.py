@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from llmjoules.meters.monitor import Monitor
 from llmjoules.records.ids import new_id
 from llmjoules.records.physics import flagged
-from llmjoules.records.record import Failed, Run, encode
+from llmjoules.records.record import Failed, Run, Stopping, encode
 from llmjoules.records.store import ResultsFile
 from llmjoules.runner import events
 from llmjoules.runner.launcher import NotBegun, not_begun, run_process
 from llmjoules.runner.models import Resolved, check_libraries, check_name, resolve
+from llmjoules.runner.prompts import with_prompt
+from llmjoules.runner.resume import before, claimed
+from llmjoules.runner.schedule import Schedule
 from llmjoules.runner.settings import DEFAULT_PROMPT, Plan, Settings, make_plan
+from llmjoules.runner.totals import with_unused
 
 Listener = Callable[[events.Event], None]
 FALLBACK = "estimate"
@@ -25,8 +30,9 @@ FALLBACK = "estimate"
 def measure(
     model: str,
     *,
-    repeats: int = 25,
-    loads: int = 5,
+    repeats: int | Literal["auto"] = 25,
+    precision: str | float = "2%",
+    loads: int | None = None,
     threads: Sequence[int] | int | None = None,
     batch: int | None = None,
     out: str | Path | None = None,
@@ -39,13 +45,15 @@ def measure(
     """Measure a model and yield each record, stored first if `out` names a folder.
 
     model: a hub name, a local folder, `smollm2` or `dummy:ARCH`. settings: the other fields of `Settings`.
-    repeats are dealt over `loads` fresh processes; each number in `threads` is a rung of its own. The next run begins
-    only when its record is asked for, so what the caller does with one is not measured in another.
+    repeats are dealt over `loads` fresh processes (five); `auto` goes on until J/token is known to `precision`. Each
+    number in `threads` is a rung of its own. The next run begins only when its record is asked for, so what the caller
+    does with one is not measured in another.
     Raises LlmjoulesError at once where the settings are wrong or their model or meters cannot be had here.
     """
     one_or_more = {"meters": meters, "prompts": prompts}
     settings |= {name: (value,) if isinstance(value, str) else tuple(value) for name, value in one_or_more.items()}
-    plan = make_plan(Settings(model=model, **settings), batch=batch, repeats=repeats, loads=loads, threads=threads)
+    given = Settings(model=model, **settings)
+    plan = make_plan(given, batch=batch, repeats=repeats, loads=loads, threads=threads, precision=precision)
     return run_plan(plan, Path(out) if out is not None else None, study, on_event or (lambda _: None))
 
 
@@ -55,7 +63,8 @@ def check_plan(plan: Plan) -> Plan:
     Raises LlmjoulesError.
     """
     first = plan.cells[0]
-    check_name(first.model)
+    for model in dict.fromkeys(cell.model for cell in plan.cells):
+        check_name(model)
     monitor = Monitor(list(first.meters), plugins=first.plugins, options=first.meter_options)
     if first.meters != ("auto",):
         return plan
@@ -88,33 +97,87 @@ def run_plan(plan: Plan, out: Path | None, study: str | None, on_event: Listener
 def _run(
     plan: Plan, fell_back: bool, out: Path | None, study: str | None, on_event: Listener
 ) -> Iterator[Run | Failed]:
-    first = plan.cells[0]
-    results = ResultsFile(out, first.model_name) if out is not None else None
     teller = _Teller(on_event)
-    try:
-        model = resolve(first.model, lambda text: teller(events.Note(text)))
-        if fell_back:
-            teller(
-                events.Note(
-                    f"No meter can measure here (llmjoules meters says why): {FALLBACK} models the energy instead."
-                )
-            )
-        any_began = False
-        for cell, repeats in plan.processes():
-            for event in _run_repeats(cell, repeats, model, study, any_began):
+    with ExitStack() as held:
+        done: list[Run | Failed] = []
+        if plan.study is not None and out is not None:
+            held.enter_context(claimed(out, plan.study))
+            done = _resumed(out, plan.study, teller)
+        schedule = Schedule(plan, done)
+        results: ResultsFile | None = None
+        models: dict[str, Resolved] = {}
+        any_began = bool(done)
+        target_c = _temperatures_c(done)
+        for cell, repeats in schedule:
+            if not models:  # all of them before anything is measured; none where everything is done
+                if out is not None:
+                    results = held.enter_context(closing(ResultsFile(out, plan.name or cell.model_name)))
+                models = {name: resolve(name, lambda text: teller(events.Note(text))) for name in _models(plan)}
+                if fell_back:
+                    teller(
+                        events.Note(
+                            "No meter can measure here (llmjoules meters says why): "
+                            f"{FALLBACK} models the energy instead."
+                        )
+                    )
+            ready = with_prompt(cell, models[cell.model])
+            for event in _run_repeats(ready, repeats, models[cell.model], plan.study or study, any_began, target_c):
                 any_began = any_began or isinstance(event, events.Began)
                 if isinstance(event, events.Finished):
-                    record = msgspec.json.decode(event.record, type=Run | Failed)
-                    record = msgspec.structs.replace(record, flags=flagged(record))
+                    record = _completed(msgspec.json.decode(event.record, type=Run | Failed), cell, schedule)
+                    target_c = target_c or _temperatures_c([record])
                     if results is not None:
                         results.append(record)
                     teller(event)
                     yield record
                 else:
                     teller(event)
-    finally:
-        if results is not None:
-            results.close()
+
+
+def _models(plan: Plan) -> list[str]:
+    return list(dict.fromkeys(cell.model for cell in plan.cells))
+
+
+def _temperatures_c(records: Sequence[Run | Failed]) -> dict[str, float]:
+    """How cool devices were before the first run that knows: all others are to begin no hotter."""
+    known = (record.conditions.temperatures_c for record in records if record.conditions is not msgspec.UNSET)
+    return next(filter(None, known), {})
+
+
+def _resumed(out: Path, study: str, teller: _Teller) -> list[Run | Failed]:
+    done, others = before(out, study)
+    name, _, key = study.partition("@")
+    if done:
+        teller(events.Note(f"{len(done)} runs of the study {name} are in {out}/ already: going on with the rest."))
+    if others:
+        teller(events.Note(f"{others} runs there are of another version of {name}; this one is {key}."))
+    return done
+
+
+def _completed(record: Run | Failed, cell: Settings, schedule: Schedule) -> Run | Failed:
+    """What the process that measures cannot know or need not spend its time on."""
+    record.totals = with_unused(record)
+    if record.system.devices_visible is None and cell.devices is not None:
+        record.system = msgspec.structs.replace(record.system, devices_visible=cell.devices, device="cuda")
+    if record.system.threads is None and cell.threads is not None:  # it failed before its model was there
+        record.system = msgspec.structs.replace(record.system, threads=cell.threads, device="cpu")
+    record.flags = flagged(record)
+    known = schedule.saw(record)
+    if known is not None:
+        estimate = known.estimate
+        record.stopping = Stopping(
+            stop=known.stop,
+            reason=known.reason,
+            rule=known.rule,
+            precision=known.precision,
+            component=schedule.component(record.cell),
+            half_width=known.half_width,
+            mean=estimate.mean if estimate is not None else None,
+            basis=estimate.basis if estimate is not None else None,
+            runs=estimate.runs if estimate is not None else 0,
+            loads=estimate.loads if estimate is not None else 0,
+        )
+    return record
 
 
 class _Teller:
@@ -133,7 +196,7 @@ class _Teller:
 
 
 def _run_repeats(
-    cell: Settings, repeats: range, model: Resolved, study: str | None, any_began: bool
+    cell: Settings, repeats: range, model: Resolved, study: str | None, any_began: bool, target_c: dict[str, float]
 ) -> Iterator[events.Event]:
     """The repeats of one load. If the process dies in one of them, a fresh one does those that are left.
 
@@ -150,6 +213,7 @@ def _run_repeats(
             first_repeat=repeats.start,
             repeats=len(repeats),
             study=study,
+            target_c=target_c,
         )
         done = inferred = 0
         try:

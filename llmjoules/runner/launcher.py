@@ -91,6 +91,8 @@ def _environment(settings: Settings) -> dict[str, str]:
     environment = os.environ | QUIET
     if settings.threads is not None:
         environment |= {"OMP_NUM_THREADS": str(settings.threads), "MKL_NUM_THREADS": str(settings.threads)}
+    if settings.visible:
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(settings.visible)
     return environment
 
 

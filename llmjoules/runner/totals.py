@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from llmjoules.records.record import Channel, Energy, MeterInfo, Source, Total
+import msgspec
+
+from llmjoules.records.record import Channel, Energy, Failed, MeterInfo, Run, Source, Total
 
 _WORST: tuple[Source, ...] = ("measured", "modelled", "simulated")
 
@@ -46,3 +48,35 @@ def _total(channels: Sequence[Channel], energies: dict[str, Energy]) -> Total:
         source=source,
         channels=ids,
     )
+
+
+def with_unused(record: Run | Failed) -> dict[str, Total]:
+    """The totals, with the part of those devices apart that the run had to itself and that hold no part of the model.
+
+    With 8 GPUs accelerate leaves one empty for a model of 7 billion parameters; its idle joules count all the same.
+    """
+    uuids = _unused(record)
+    energies = {
+        energy.channel: energy for phase in record.phases if phase.name == "inference" for energy in phase.energy
+    }
+    own = {channel.id for meter in record.meters for channel in meter.channels if channel.uuid in uuids}
+    found = dict(record.totals)
+    for name, total in record.totals.items():
+        channels = tuple(channel for channel in total.channels if channel in own)
+        joules = [energies[channel].joules if channel in energies else None for channel in channels]
+        known = [value for value in joules if value is not None]
+        if channels and len(known) == len(joules):
+            found[name] = msgspec.structs.replace(total, unused_j=round(sum(known), 6), unused=channels)
+    return found
+
+
+def _unused(record: Run | Failed) -> set[str]:
+    """UUIDs of the accelerators without weights. The map counts as CUDA does in that process, as the record does."""
+    holding = set((record.system.device_map or {}).values())
+    if not any(place.startswith("cuda") for place in holding):
+        return set()
+    return {
+        accelerator.uuid
+        for number, accelerator in enumerate(record.system.accelerators)
+        if accelerator.uuid is not None and f"cuda:{number}" not in holding
+    }

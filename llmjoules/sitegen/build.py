@@ -80,6 +80,9 @@ def build_site(
             elif on_bad is not None:
                 for line in build.bad_lines(report):
                     on_bad(line)
+    except LlmjoulesError:
+        memory.forget()
+        raise
     except OSError as error:
         raise folder.cannot_write(Path(out), error) from error
     shown = Path(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points, version
@@ -59,6 +60,11 @@ class Cache:
             self.memory = msgspec.json.decode((self.folder / "memory.json").read_bytes(), type=Memory)
         except (OSError, msgspec.MsgspecError):
             self.memory = Memory()
+
+    def forget(self) -> None:
+        """Leave nothing where nothing was remembered before: a build that was refused made no site."""
+        if self.memory == Memory():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def open(self) -> None:
         """Make the folder; whoever keeps the site in git does not want it there."""

@@ -74,7 +74,15 @@ def test_the_program_and_the_module_are_the_same_door() -> None:
 
 
 def test_the_public_names_are_those_of_the_contract() -> None:
-    assert llmjoules.__all__ == ["LlmjoulesError", "Monitor", "Window", "__version__", "build_site", "measure", "to_pandas"]
+    assert llmjoules.__all__ == [
+        "LlmjoulesError",
+        "Monitor",
+        "Window",
+        "__version__",
+        "build_site",
+        "measure",
+        "to_pandas",
+    ]
     assert dir(llmjoules) == sorted(llmjoules.__all__)
     for name in llmjoules.__all__:
         assert getattr(llmjoules, name) is not None

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmjoules.records.errors import LlmjoulesError
+from llmjoules.runner.schedule import dealt
 from llmjoules.runner.settings import DEFAULT_PROMPT, Settings, make_plan, read_prompts
 
 SETTINGS = Settings(model="dummy:llama-tiny")
@@ -19,22 +20,22 @@ SETTINGS = Settings(model="dummy:llama-tiny")
 @given(st.integers(1, 60), st.integers(1, 60))
 def test_repeats_are_dealt_evenly_and_each_exactly_once(repeats: int, loads: int) -> None:
     plan = make_plan(SETTINGS, batch=None, repeats=repeats, loads=loads, threads=None)
-    dealt = [deal for _, deal in plan.processes()]
-    assert [number for deal in dealt for number in deal] == list(range(repeats))
-    assert len(dealt) == min(repeats, loads)
-    assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
+    deals = [deal for _, deal in dealt(plan)]
+    assert [number for deal in deals for number in deal] == list(range(repeats))
+    assert len(deals) == min(repeats, loads)
+    assert max(map(len, deals)) - min(map(len, deals)) <= 1
 
 
 def test_the_studys_way_is_a_load_for_every_run() -> None:
     plan = make_plan(SETTINGS, batch=None, repeats=25, loads=25, threads=None)
-    assert [len(deal) for _, deal in plan.processes()] == [1] * 25
+    assert [len(deal) for _, deal in dealt(plan)] == [1] * 25
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two processors")
 @pytest.mark.hardware
 def test_rungs_take_turns_so_that_drift_favours_none() -> None:
     plan = make_plan(SETTINGS, batch=None, repeats=4, loads=2, threads=[1, 2])
-    assert [(cell.threads, deal.start) for cell, deal in plan.processes()] == [(1, 0), (2, 0), (1, 2), (2, 2)]
+    assert [(cell.threads, deal.start) for cell, deal in dealt(plan)] == [(1, 0), (2, 0), (1, 2), (2, 2)]
     assert plan.runs == 8
 
 
@@ -77,17 +78,11 @@ def test_a_cell_is_what_makes_runs_repeats_of_each_other() -> None:
     )
 )
 def test_the_command_in_a_record_parses_to_the_same_settings(settings: Settings) -> None:
-    from llmjoules.cli import _parser, _settings
+    from llmjoules.cli import _parser, _plan
 
     words = shlex.split(settings.command())
     arguments = _parser().parse_args(words[1:])
-    plan = make_plan(
-        _settings(arguments),
-        batch=arguments.batch,
-        repeats=arguments.repeats,
-        loads=arguments.loads,
-        threads=arguments.threads,
-    )
+    plan = _plan(arguments)
     (cell,) = plan.cells
     assert cell == settings
     assert plan.runs == 1
