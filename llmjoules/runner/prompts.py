@@ -38,7 +38,7 @@ def prompt_of(tokens: int, count: Callable[[str], int]) -> str:
     def of(number: int) -> str:
         return " ".join(islice(cycle(words), number))
 
-    low, high = 1, tokens + 1
+    low, high = 0, tokens + 1
     while low < high:  # the most words that fit
         middle = (low + high + 1) // 2
         low, high = (middle, high) if count(of(middle)) <= tokens else (low, middle - 1)

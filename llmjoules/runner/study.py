@@ -124,9 +124,9 @@ def plan_of(study: Study, *, ab: bool = False) -> Plan:
     precision = read_precision(study.precision) if auto else None
     loads = study.loads if study.loads is not None else None if auto else 5
     lengths = grid() if study.design == "fit" else list(product(many["prompt_tokens"] or [None], many["new_tokens"]))
+    ladder = _ladder(study.name, many["threads"], many["devices"])
     if many["devices"]:
         rungs(many["devices"])  # says at once if there are too few, whatever the order of cells
-    ladder = _ladder(study.name, many["threads"], many["devices"])
     cells: dict[str, Settings] = {}
     for model, rung, dtype, batch, (prompt_tokens, new_tokens) in product(
         many["models"], ladder, many["dtype"], many["batch"], lengths

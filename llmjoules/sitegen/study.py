@@ -20,7 +20,7 @@ from llmjoules.sitegen.hotcarbon24.derived import Derived, Figures, derived
 from llmjoules.sitegen.hotcarbon24.table import STUDY, Printed, printed, tokens
 from llmjoules.sitegen.text import DASH, count, digits, listed, number, plus_minus, shown
 
-OURS = "paper"  # what `llmjoules measure --study paper` calls its runs
+OURS = "paper"  # what `llmjoules measure --study paper` calls its runs, before their key
 PATH = "study.html"
 NAMES = ("-cuda-", "-mps.csv")  # parts of the names of the author's files
 
@@ -77,7 +77,7 @@ def llmjoules_site_pages(results: Results) -> list[ExtraPage]:
     files = {row.file for row in printed()}
     if not any(_of_study(record, files) for record in results.records(STUDY, *NAMES)):
         return []
-    ours = (record for record in results.records(f'"{OURS}"') if record.study == OURS)
+    ours = (record for record in results.records(f'"{OURS}@') if (record.study or "").startswith(f"{OURS}@"))
     return [page(ours)]
 
 

@@ -148,7 +148,7 @@ def test_rows_whose_files_are_not_here_have_no_figure() -> None:
 
 def test_runs_of_the_same_plan_stand_on_the_page_as_what_they_are(tmp_path: Path) -> None:
     name = "<b>dummy"
-    runs = [make_run(model=name, study="paper", load=f"l{n}", repeat=n, meter=ESTIMATE) for n in range(3)]
+    runs = [make_run(model=name, study="paper@1a2b3c4d", load=f"l{n}", repeat=n, meter=ESTIMATE) for n in range(3)]
     runs = [msgspec.structs.replace(run, model=msgspec.structs.replace(run.model, weights="dummy")) for run in runs]
     others = [make_run(model="not of the study", study="another")]
     (tmp_path / "a.jsonl").write_bytes(b"".join(encode(record) + b"\n" for record in [*runs, *others, *records()]))
@@ -160,7 +160,7 @@ def test_runs_of_the_same_plan_stand_on_the_page_as_what_they_are(tmp_path: Path
 
 
 def test_there_is_no_page_where_the_studys_records_are_not(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_bytes(encode(make_run(study="paper")) + b"\nnot a record hotcarbon24-table1\n")
+    (tmp_path / "a.jsonl").write_bytes(encode(make_run(study="paper@1a2b3c4d")) + b"\nnot a record hotcarbon24-table1\n")
     assert study.llmjoules_site_pages(extra.Results([tmp_path])) == []
 
 
