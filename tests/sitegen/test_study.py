@@ -160,7 +160,9 @@ def test_runs_of_the_same_plan_stand_on_the_page_as_what_they_are(tmp_path: Path
 
 
 def test_there_is_no_page_where_the_studys_records_are_not(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_bytes(encode(make_run(study="paper@1a2b3c4d")) + b"\nnot a record hotcarbon24-table1\n")
+    (tmp_path / "a.jsonl").write_bytes(
+        encode(make_run(study="paper@1a2b3c4d")) + b"\nnot a record hotcarbon24-table1\n"
+    )
     assert study.llmjoules_site_pages(extra.Results([tmp_path])) == []
 
 
