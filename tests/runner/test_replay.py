@@ -15,6 +15,7 @@ from llmjoules.runner.models import resolve
 from llmjoules.runner.phases import Recorder
 from llmjoules.runner.replay import LONGEST_S, MOST_TIMES, PERIODS, SHORTEST_S, Step, replays, times_for
 from llmjoules.runner.settings import DEFAULT_PROMPT, Settings
+from llmjoules.sitegen import text
 from tests.runner.conftest import Measured
 from tests.runner.test_measure import script_of
 
@@ -110,4 +111,5 @@ def test_its_closure_is_that_of_the_times_at_a_steady_power_and_is_printed(repla
     found = closure(run, "gpu")
     assert found.ratio == pytest.approx(expected, abs=found.uncertainty)
     assert found.uncertainty < 0.1
-    assert f"{found.ratio * 100:.3g}" in replayed.done.stdout
+    shown = text.plus_minus(found.ratio, found.uncertainty, 100)
+    assert f"{shown.mean} ± {shown.half} % of the measured inference" in replayed.done.stdout
