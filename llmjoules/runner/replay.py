@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Iterator
-from math import ceil
 from typing import Any, Literal
 
 import msgspec
@@ -23,8 +22,6 @@ from llmjoules.runner.phases import Recorder
 
 PERIODS = 20  # of the slowest channel: a window's edges are then well below a percent of it
 SHORTEST_S, LONGEST_S = 0.5, 30.0
-MOST_TIMES = 100_000
-TIMED = 3  # replays that are timed, after one that is not
 
 Name = Literal["prefill", "decode"]
 
@@ -58,15 +55,11 @@ def _wanted(reply: Reply) -> Iterator[tuple[Name, int]]:
 
 def _measured(name: Name, context: int, once: Callable[[], Any], recorder: Recorder) -> Replay:
     once()  # kernels for these shapes may be chosen now
-    recorder.finish_work()
-    began_s = time.monotonic()
-    for _ in range(TIMED):
-        once()
-    recorder.finish_work()
-    times = times_for((time.monotonic() - began_s) / TIMED, recorder.slowest_period_s)
+    wanted_s, times = window_s(recorder.slowest_period_s), 0
     with recorder.window(name) as window:
-        for _ in range(times):
-            once()
+        while not times or time.monotonic() < window.start_s + wanted_s:
+            once()  # waits for its token, so that time on the clock is time on the device
+            times += 1
     assert window.end_s is not None
     return Replay(
         name=name,
@@ -78,10 +71,9 @@ def _measured(name: Name, context: int, once: Callable[[], Any], recorder: Recor
     )
 
 
-def times_for(one_s: float, period_s: float) -> int:
-    """How often, so that the window is PERIODS long, within SHORTEST_S and LONGEST_S."""
-    wanted_s = min(max(PERIODS * period_s, SHORTEST_S), LONGEST_S)
-    return min(max(1, ceil(wanted_s / one_s)), MOST_TIMES) if one_s > 0 else MOST_TIMES
+def window_s(period_s: float) -> float:
+    """How long a window of replays is to be: PERIODS of the slowest channel."""
+    return min(max(PERIODS * period_s, SHORTEST_S), LONGEST_S)
 
 
 def _per_replay(energy: Energy, times: int) -> Energy:
