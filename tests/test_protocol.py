@@ -34,12 +34,15 @@ def whole_run(**more: object) -> Run:
 def test_each_part_of_the_protocol_is_a_sentence() -> None:
     run = msgspec.structs.replace(whole_run(first=False), flags=("busy:cpu", "too_short:prefill"))
     said = list(lines([run, make_run(first=False)]))
-    assert said[0] == "The first call took 900 ms and 36.0 J, the last 3 of 5 took 200 ms and 8.00 J each."
+    assert (
+        said[0]
+        == "The first call took 900 ms and 36.0 J, the last 3 of 5 took 200 ms and 8.00 J each; then they agreed."
+    )
     # 80 J less 15 W, and less 10 W where there was none after: 50 and 60 J.
     assert said[1].startswith("Net of 12.5 W (idle and idle-after), cpu has 55 ± ")
-    assert said[2] == "Replayed in a steady state: prefill of 7 tokens 4.00 J, a step behind 7 tokens 2.00 J."
+    assert said[2] == "Replays: in a steady state, prefill of 7 tokens 4.00 J, a step behind 7 tokens 2.00 J."
     # 4 J and 19 steps of 2 J, of 80 ± 0.8 J
-    assert said[3].startswith("Replayed prefill and decode are 52.50 ± 0.53 % of the measured inference")
+    assert said[3].startswith("Closure: replayed prefill and decode are 52.50 ± 0.53 % of the measured inference")
     assert said[-1] == "1 of 2 runs: busy with others: CPU."
     assert not any("too short" in line for line in said)
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from llmjoules.records import stats
 from llmjoules.records.net import net
 from llmjoules.records.record import Channel, DeviceState, Failed, Part, Phase, Published, Record, Run, encode
-from llmjoules.sitegen import text
+from llmjoules.sitegen import protocol, text
 from llmjoules.sitegen.aggregate import channels_of, components_of, gain_of, scope_of
 
 BAR_WIDTH = 220.0
@@ -319,6 +319,7 @@ def evidence(record: Record, file: str, line: int) -> list[Fact]:
         facts.append(Fact(f"{text.component_name(component)} error", _uncertainty(record, component)))
     facts.append(Fact("Sum check", sum_check(record)))
     facts += [Fact("Longest gap", gaps)] if (gaps := _gaps(record)) else []
+    facts += [Fact(name, words) for name, words in protocol.facts(record)]
     facts.append(Fact("Devices", _devices(record)))
     facts += [Fact("Device map", text.shown(_device_map(record), 300))] if record.system.device_map else []
     facts.append(Fact("Flags", text.shown(", ".join(record.flags), 400) if record.flags else "none"))
