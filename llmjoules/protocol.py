@@ -69,7 +69,7 @@ def _net(runs: Sequence[Run], component: str) -> str:
     idle_w = fmean(value.idle_w or 0.0 for value in known)
     idles = text.listed(dict.fromkeys(name for value in known for name in value.idles))
     return (
-        f"net of {text.number(idle_w)} W ({idles}), {component} has {shown.mean} ± {shown.half} J a run; "
+        f"net of {text.number(idle_w)} W ({idles}), {component} has {shown.mean} ± {shown.half or text.DASH} J a run; "
         "runs are ranked by gross energy"
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from math import sqrt
+from math import hypot
 
 from msgspec import UNSET, Struct
 
@@ -51,22 +51,20 @@ def closure(run: Run, component: str) -> Closure:
     decodes = sorted(
         (replay for replay in replays if replay.name == "decode"), key=lambda replay: replay.context_tokens or 0
     )
-    prefill = next(replay for replay in replays if replay.name == "prefill")
-    steps = len(run.tokens.times_s) - 1
-    if steps and not decodes:
-        return Closure(ratio=None, reason="missing: no decode step was replayed")
+    prefill = next((replay for replay in replays if replay.name == "prefill"), None)
+    steps = max(0, len(run.tokens.times_s) - 1)
+    if prefill is None or (steps and not decodes):
+        return Closure(ratio=None, reason="missing: a prefill or a decode step was not replayed")
     first = prefill.context_tokens or 0
     weights = step_weights([replay.context_tokens or 0 for replay in decodes], range(first, first + steps))
-    prefill_j, doubt2 = known[prefill][0], known[prefill][1] ** 2
-    decode_j = 0.0
-    for replay, weight in zip(decodes, weights, strict=True):
-        decode_j += weight * known[replay][0]
-        doubt2 += (weight * known[replay][1]) ** 2
-    replayed_j = prefill_j + decode_j
-    ratio = replayed_j / total.joules
+    prefill_j, prefill_doubt_j = known[prefill]
+    pairs = list(zip(weights, (known[replay] for replay in decodes), strict=True))
+    decode_j = sum(weight * joules for weight, (joules, _) in pairs)
+    doubt_j = hypot(prefill_doubt_j, *(weight * doubt for weight, (_, doubt) in pairs))
+    ratio = (prefill_j + decode_j) / total.joules
     return Closure(
         ratio=ratio,
-        uncertainty=ratio * sqrt(doubt2 / replayed_j**2 + ((total.uncertainty_j or 0.0) / total.joules) ** 2),
+        uncertainty=hypot(doubt_j, ratio * (total.uncertainty_j or 0.0)) / total.joules,
         prefill_j=prefill_j,
         decode_j=decode_j,
         measured_j=total.joules,

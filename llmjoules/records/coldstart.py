@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import inf, sqrt
-from statistics import fmean
+from math import hypot, inf, sqrt
 
 from msgspec import UNSET, Struct
 
@@ -68,7 +67,7 @@ def break_even(runs: Iterable[Run], component: str) -> BreakEven:
     request = stats.estimate_of(runs, lambda run: stats.joules(run, component))
     if not loading or request is None or request.mean <= 0:
         return BreakEven(requests=None, reason=f"missing: no {'loading' if not loading else 'request'} has a figure")
-    loading_j = fmean(joules for joules, _ in loading)
+    loading_j = _mean(joules for joules, _ in loading)
     if len(loading) > 1:
         spread = stats.estimate({str(number): [joules] for number, (joules, _) in enumerate(loading)}).half_width
         loading_u, basis = spread or 0.0, "loads"
@@ -78,7 +77,7 @@ def break_even(runs: Iterable[Run], component: str) -> BreakEven:
         method = [
             run.totals[component].uncertainty_j or 0.0 for run in runs if stats.joules(run, component) is not None
         ]
-        request_u = max(request.half_width or 0.0, fmean(method))
+        request_u = max(request.half_width or 0.0, _mean(method))
     times = (1 - SMALL) / SMALL
     low, high = ratio_interval(loading_j, loading_u, request.mean, request_u)
     return BreakEven(
@@ -95,8 +94,10 @@ def ratio_interval(a: float, u_a: float, b: float, u_b: float) -> tuple[float, f
     """Fieller's interval of a / b for independent a ± u_a and b ± u_b, not below 0; without end where b may be 0."""
     if u_b >= b:
         return 0.0, inf
-    root = sqrt(u_a**2 * (b**2 - u_b**2) + a**2 * u_b**2)
-    return max(0.0, (a * b - root) / (b**2 - u_b**2)), (a * b + root) / (b**2 - u_b**2)
+    ratio, part = a / b, u_b / b
+    rest = 1 - part * part
+    half = hypot(u_a / b * sqrt(rest), ratio * part)
+    return max(0.0, (ratio - half) / rest), (ratio + half) / rest
 
 
 def _loading(run: Run, component: str) -> tuple[float, float] | None:
@@ -129,7 +130,7 @@ def _first_call_extra(run: Run, channels: Sequence[str]) -> tuple[float, float] 
     later = [(joules, doubt_j) for joules, doubt_j in found[-3:] if joules is not None] if len(calls) > 3 else []
     if not later or found[0][0] is None:
         return None
-    return found[0][0] - fmean(j for j, _ in later), found[0][1] + fmean(u for _, u in later)
+    return found[0][0] - _mean(j for j, _ in later), found[0][1] + _mean(u for _, u in later)
 
 
 def _first_prefill(run: Run) -> Part | None:
@@ -154,3 +155,9 @@ def _cost(name: str, step: Phase | Part, channels: Sequence[str]) -> Cost:
 
 def _doubt_j(energies: Iterable[Energy], channels: Sequence[str]) -> float:
     return sum(energy.uncertainty_j or 0.0 for energy in energies if energy.channel in channels)
+
+
+def _mean(values: Iterable[float]) -> float:
+    """Of a few; unlike fmean it gives infinity where the sum of absurd figures overflows."""
+    found = list(values)
+    return sum(found) / len(found)

@@ -7,7 +7,7 @@ negative.
 
 from __future__ import annotations
 
-from math import sqrt
+from math import hypot
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -56,10 +56,10 @@ def net(record: Record, component: str) -> Net:
     seconds = phase.duration_s
     idle_w = sum(idle.power_w for idle in idles) / len(idles)
     drift_w = abs(idles[0].power_w - idles[-1].power_w) / 2
-    idle_u_w = sqrt(sum(idle.uncertainty_w**2 for idle in idles) / len(idles) ** 2 + drift_w**2)
+    idle_u_w = hypot(*(idle.uncertainty_w / len(idles) for idle in idles), drift_w)
     return Net(
         joules=total.joules - idle_w * seconds,
-        uncertainty_j=sqrt((total.uncertainty_j or 0.0) ** 2 + (idle_u_w * seconds) ** 2),
+        uncertainty_j=hypot(total.uncertainty_j or 0.0, idle_u_w * seconds),
         idle_w=idle_w,
         idle_uncertainty_w=idle_u_w,
         idles=tuple(idle.name for idle in idles),

@@ -208,5 +208,5 @@ def _several(study: Study) -> dict[str, tuple[Any, ...]]:
 
 def _key(study: Study, cells: Mapping[str, Settings], ab: bool) -> str:
     """A hash of all that decides what a study's runs are. A study that says the same in other words has the same."""
-    said = (study.repeats, study.precision, study.loads, study.blocks, study.seed, study.idle, ab)
+    said = (study.repeats, study.precision, study.loads, study.blocks, study.seed, study.idle, study.cool_down, ab)
     return short_hash([sorted(cells), said, study.meters, study.meter_options, study.plugins])[:8]

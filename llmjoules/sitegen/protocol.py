@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from statistics import fmean
 
 from msgspec import UNSET
 
@@ -61,8 +60,8 @@ def _call(calls: Sequence[Call], channels: Sequence[str]) -> str:
     """Time and energy of one, or the mean of some."""
     joules = [stats.joules_of(call.energy, channels) for call in calls]
     known = [value for value in joules if value is not None]
-    energy = f" and {text.joules(fmean(known))}" if len(known) == len(calls) else ""
-    return f"{text.seconds(fmean(call.duration_s for call in calls))}{energy}"
+    energy = f" and {text.joules(sum(known) / len(calls))}" if len(known) == len(calls) else ""
+    return f"{text.seconds(sum(call.duration_s for call in calls) / len(calls))}{energy}"
 
 
 def conditions(run: Run) -> str:
@@ -108,7 +107,7 @@ def closed(run: Run, component: str) -> str:
         return f"none: {text.shown(found.reason or '', 200)}"
     shown = text.plus_minus(found.ratio, found.uncertainty, 100)
     return (
-        f"replayed prefill and decode are {shown.mean} ± {shown.half} % of the measured inference (± of the meter "
+        f"replayed prefill and decode are {shown.mean} ± {shown.half or text.DASH} % of the measured inference (± of the meter "
         "alone); the rest is tokenizing, generate's own work and text"
     )
 

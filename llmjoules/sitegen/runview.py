@@ -143,7 +143,7 @@ def _net_note(record: Record, component: str) -> tuple[str, ...]:
     unit = text.unit_for([found.joules])
     shown = text.plus_minus(found.joules, found.uncertainty_j, unit.factor)
     idles = text.listed(found.idles)
-    return (f"net of {text.number(found.idle_w)} W ({idles}): {shown.mean} ± {shown.half} {unit.prefix}J",)
+    return (f"net of {text.number(found.idle_w)} W ({idles}): {shown.mean} ± {shown.half or text.DASH} {unit.prefix}J",)
 
 
 def _power_card(record: Record, component: str) -> Card:

@@ -115,6 +115,21 @@ def test_absurd_numbers_break_no_page(tmp_path: Path, plotly_stub: Path, number:
         record["phases"][0]["energy"] = [{"channel": "cpu:0", "joules": "N", "uncertainty_j": "N"}]
         record["phases"][0]["end_s"] = "N"
         record["tokens"]["times_s"] = ["N", "N"]
+        energy = record["phases"][0]["energy"]
+        record["phases"].append({"name": "idle-after", "start_s": 1, "end_s": "N", "energy": energy})
+        record["warm_up"] = {
+            "rule": "auto",
+            "ended": "settled",
+            "calls": [{"start_s": 0, "end_s": "N", "energy": energy} for _ in range(5)],
+        }
+        record["replays"] = [{"name": name, "context_tokens": 7, "energy": energy} for name in ("prefill", "decode")]
+        record["conditions"] = {
+            "at_s": "N",
+            "start_delay_s": "N",
+            "cool_down": {"limit_s": "N", "waited_s": "N", "outcome": "cool"},
+            "temperatures_c": {"cpu": "N"},
+            "other_cpus": {"idle": "N"},
+        }
         lines.append(json.dumps(record).replace('"N"', number))
     file = tmp_path / "in" / "r.jsonl"
     file.parent.mkdir()
