@@ -107,8 +107,8 @@ def closed(run: Run, component: str) -> str:
         return f"none: {text.shown(found.reason or '', 200)}"
     shown = text.plus_minus(found.ratio, found.uncertainty, 100)
     return (
-        f"replayed prefill and decode are {shown.mean} ± {shown.half or text.DASH} % of the measured inference (± of the meter "
-        "alone); the rest is tokenizing, generate's own work and text"
+        f"replayed prefill and decode are {shown.mean} ± {shown.half or text.DASH} % of the measured inference "
+        "(± of the meter alone); the rest is tokenizing, generate's own work and text"
     )
 
 
