@@ -43,6 +43,7 @@ def test_each_part_of_the_protocol_is_a_sentence() -> None:
     assert said[2] == "Replays: in a steady state, prefill of 7 tokens 4.00 J, a step behind 7 tokens 2.00 J."
     # 4 J and 19 steps of 2 J, of 80 ± 0.8 J
     assert said[3].startswith("Closure: replayed prefill and decode are 52.50 ± 0.53 % of the measured inference")
+    assert said[3].endswith("; the rest is tokenizing, generate's own work and text.")
     assert said[-1] == "1 of 2 runs: busy with others: CPU."
     assert not any("too short" in line for line in said)
 
@@ -69,3 +70,11 @@ def test_several_cells_are_named_and_many_of_them_tell_their_flags_alone() -> No
 def test_records_of_older_versions_have_less_to_tell() -> None:
     assert [line.split()[0] for line in lines([make_run(first=False)])] == ["Net"]
     assert list(lines([])) == []
+
+
+def test_replays_that_take_more_than_the_whole_say_so() -> None:
+    run = whole_run(first=False)
+    dear = msgspec.structs.replace(run.replays[1], energy=(Energy(channel="cpu:0", joules=5.0, uncertainty_j=0.0),))
+    said = list(lines([msgspec.structs.replace(run, replays=(run.replays[0], dear))]))
+    assert said[3].startswith("Closure: replayed prefill and decode are 123.8 ± ")  # 4 J and 19 steps of 5 J, of 80 J
+    assert said[3].endswith("; so a steady state took more than the request did.")

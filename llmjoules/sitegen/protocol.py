@@ -106,10 +106,11 @@ def closed(run: Run, component: str) -> str:
     if found.ratio is None:
         return f"none: {text.shown(found.reason or '', 200)}"
     shown = text.plus_minus(found.ratio, found.uncertainty, 100)
-    return (
-        f"replayed prefill and decode are {shown.mean} ± {shown.half or text.DASH} % of the measured inference "
-        "(± of the meter alone); the rest is tokenizing, generate's own work and text"
-    )
+    more = "the rest is tokenizing, generate's own work and text"
+    if found.ratio - (found.uncertainty or 0.0) > 1:
+        more = "so a steady state took more than the request did"
+    share = f"{shown.mean} ± {shown.half or text.DASH} % of the measured inference"
+    return f"replayed prefill and decode are {share} (± of the meter alone); {more}"
 
 
 def _joules(value: float | None) -> str:
