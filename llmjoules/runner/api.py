@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Literal
@@ -121,7 +121,8 @@ def _run(
                         )
                     )
             ready = with_prompt(cell, models[cell.model])
-            for event in _run_repeats(ready, repeats, models[cell.model], plan.study or study, any_began, target_c):
+            told = _run_repeats(ready, repeats, models[cell.model], plan.study or study, any_began, target_c)
+            for event in told:
                 any_began = any_began or isinstance(event, events.Began)
                 if isinstance(event, events.Finished):
                     record = _completed(msgspec.json.decode(event.record, type=Run | Failed), cell, schedule)
@@ -130,6 +131,9 @@ def _run(
                         results.append(record)
                     teller(event)
                     yield record
+                    if plan.auto_loads == 1 and record.stopping is not msgspec.UNSET and record.stopping.stop:
+                        told.close()  # a cell of one process is judged after each run
+                        break
                 else:
                     teller(event)
 
@@ -197,7 +201,7 @@ class _Teller:
 
 def _run_repeats(
     cell: Settings, repeats: range, model: Resolved, study: str | None, any_began: bool, target_c: dict[str, float]
-) -> Iterator[events.Event]:
+) -> Generator[events.Event, None, None]:
     """The repeats of one load. If the process dies in one of them, a fresh one does those that are left.
 
     Raises NotBegun only if no process of the plan has begun a run: then something is wrong with what was asked for.
