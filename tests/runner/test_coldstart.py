@@ -6,19 +6,20 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from llmjoules.runner.coldstart import page_cache
+from llmjoules.runner.settings import Settings
 from tests.runner.conftest import Measured
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what lies in its page cache")
 
 
 @pytest.fixture
-def weights() -> Path:
+def weights() -> Iterator[Path]:
     """In the repository's own folder: the one for temporary files may be kept in memory."""
     folder = Path(__file__).parent / f".weights-{os.getpid()}"
     folder.mkdir()
@@ -63,10 +64,7 @@ def test_only_the_run_that_loads_says_where_the_weights_were(three_runs: Measure
     assert not any(hasattr(run.page_cache, "asked") for run in later)
 
 
-@linux
-def test_a_dropped_cache_is_another_cell(measure: Callable[..., Measured], three_runs: Measured) -> None:
-    words = "--model dummy:llama-tiny --meter mock --repeats 1 --new-tokens 20 --idle 0 --page-cache drop --warm-up 0"
-    (run,) = measure(*words.split()).records
-    assert run.page_cache.asked == "drop"
-    assert run.cell != three_runs.records[0].cell
-    assert "--page-cache drop" in run.command
+def test_a_dropped_cache_is_another_cell_and_replays_are_not() -> None:
+    cell = Settings(model="m").cell
+    assert Settings(model="m", page_cache="drop").cell != cell
+    assert Settings(model="m", replay=True, cool_down_s=60.0).cell == cell

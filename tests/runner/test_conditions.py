@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from llmjoules.meters.monitor import Monitor
-from llmjoules.records.record import Channel, Conditions, CoolDown, DeviceState, Run
+from llmjoules.records.record import Conditions, CoolDown, DeviceState, Run
 from llmjoules.runner.conditions import Others, prepare, stalled
 from llmjoules.runner.flags import flags
 from tests.builders import NVML, make_run
@@ -160,18 +160,27 @@ def test_every_run_says_how_things_stood_before_it(three_runs: Measured) -> None
         assert found.memory_available_bytes > 0
 
 
-def test_later_runs_are_held_against_the_temperature_before_the_first(
-    measure: Callable[..., Measured], tmp_path: Path
-) -> None:
-    """Of all loads, not of each: a device that got hot in one must not be the standard of the next."""
-    plugin = tmp_path / "heating.py"
+@pytest.fixture(scope="module")
+def heating(measure: Callable[..., Measured], tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    """Two loads from a dropped page cache, on a device that gets hotter all the time."""
+    plugin = tmp_path_factory.mktemp("plugin") / "heating.py"
     text = COOLING.format(c_per_s=0.0, period_s=0.0)
     plugin.write_text(re.sub(r"max\(.*?40.0\)", "40.0 + time.monotonic() % 1e5", text))
     words = f"--model dummy:llama-tiny --meter cooling --plugin {plugin} --repeats 2 --loads 2 --new-tokens 4"
-    measured = measure(*words.split(), "--idle", "0", "--cool-down", "0.1", "--warm-up", "0")
-    first, second = (run.conditions for run in measured.records)
+    return measure(*words.split(), *"--idle 0 --cool-down 0.1 --warm-up 0 --page-cache drop".split())
+
+
+def test_later_runs_are_held_against_the_temperature_before_the_first(heating: Measured) -> None:
+    """Of all loads, not of each: a device that got hot in one must not be the standard of the next."""
+    first, second = (run.conditions for run in heating.records)
     assert first.cool_down.target_c == {}
     assert second.cool_down.target_c["gpu:0"] == first.temperatures_c["gpu:0"]
     assert second.cool_down.outcome == "limit"
-    assert "hot_start:gpu:0" in measured.records[1].flags
-    assert Channel(id="gpu:0", component="gpu", kind="counter") in measured.records[0].meters[0].channels
+    assert "hot_start:gpu:0" in heating.records[1].flags
+
+
+def test_each_load_drops_its_page_cache_where_that_is_asked_for(heating: Measured) -> None:
+    for run in heating.records:
+        assert run.page_cache.asked == "drop"
+        assert run.page_cache.resident is not None or run.page_cache.reason  # a file system in memory keeps them
+        assert "--page-cache drop" in run.command

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
@@ -29,24 +28,21 @@ def recorder() -> Iterator[Recorder]:
         yield Recorder(monitor, lambda _: None)
 
 
-def answered(model: str, recorder: Recorder, **more: Any) -> tuple[Loaded, Reply]:
-    settings = Settings(model=model, prompts=ROWS, new_tokens=NEW, device="cpu", **more)
-    loaded = load(settings, str(resolve(model, lambda _: None).path), recorder, lambda _: None)
+@pytest.fixture(scope="module")
+def answered(recorder: Recorder, environment: dict[str, str]) -> tuple[Loaded, Reply]:
+    settings = Settings(model="dummy:mistral-tiny", prompts=ROWS, new_tokens=NEW, device="cpu", dtype="float32")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", environment["XDG_CACHE_HOME"])
+        path = str(resolve(settings.model, lambda _: None).path)
+    loaded = load(settings, path, recorder, lambda _: None)
     return loaded, infer(settings, loaded, recorder, 0)
 
 
-@pytest.fixture
-def own_cache(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", environment["XDG_CACHE_HOME"])
-
-
-@pytest.mark.parametrize("family", ["llama", "phi"])
-@pytest.mark.usefixtures("own_cache")
-def test_a_replay_gives_the_token_that_the_inference_gave_there(family: str, recorder: Recorder) -> None:
+def test_a_replay_gives_the_token_that_the_inference_gave_there(answered: tuple[Loaded, Reply]) -> None:
     """So mask, positions and cache are those of `generate`, also where a row is padded."""
     import torch
 
-    loaded, reply = answered(f"dummy:{family}-tiny", recorder, dtype="float32")
+    loaded, reply = answered
     width = reply.prompt_tokens
     assert max(reply.padding) > 0
     with torch.no_grad():
@@ -57,11 +53,12 @@ def test_a_replay_gives_the_token_that_the_inference_gave_there(family: str, rec
                 assert step.decode().tolist() == reply.ids[:, context + 1].tolist()
 
 
-@pytest.mark.usefixtures("own_cache")
-def test_a_cache_that_cannot_be_taken_back_is_a_reason_and_the_prefill_stays(recorder: Recorder) -> None:
+def test_a_cache_that_cannot_be_taken_back_is_a_reason_and_the_prefill_stays(
+    answered: tuple[Loaded, Reply], recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Behind its window a sliding layer has thrown away what a step back would need."""
-    loaded, reply = answered("dummy:mistral-tiny", recorder)
-    loaded.model.config.sliding_window = 8
+    loaded, reply = answered
+    monkeypatch.setattr(loaded.model.config, "sliding_window", 8)
     prefill, *decodes = replays(loaded, recorder, reply)
     assert prefill.reason is None
     assert all(replay.reason.startswith("not_replayed: ") and not replay.energy for replay in decodes)
