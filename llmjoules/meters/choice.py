@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from llmjoules.meters import guard
-from llmjoules.meters.registry import Registry, nearest
+from llmjoules.meters.registry import Registry
 from llmjoules.meters.types import Meter, Unavailable
-from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.errors import LlmjoulesError, nearest
 from llmjoules.records.record import Channel
 
 Chosen = list[tuple[Meter, tuple[Channel, ...]]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import sys
@@ -18,7 +17,7 @@ import pluggy
 
 from llmjoules.meters import guard, hookspecs
 from llmjoules.meters.types import Meter
-from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.errors import LlmjoulesError, nearest
 
 GROUP = "llmjoules.meters"
 
@@ -112,13 +111,6 @@ class Registry:
             raise LlmjoulesError(f"Unknown meter: {name}.", why, "See what there is: llmjoules meters")
         typed = _typed_options(entry.meter, options or {})
         return guard.call(name, "creating it", lambda: entry.meter(typed))
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A sentence for a misspelt word: the nearest known one, or all of them."""
-    names = list(known)
-    close = difflib.get_close_matches(word, names, n=1)
-    return f"The nearest known name is {close[0]}." if close else f"Known: {', '.join(names) or 'none'}."
 
 
 def _typed_options(meter: type[Meter], options: Mapping[str, Any]) -> msgspec.Struct:

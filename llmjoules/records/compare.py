@@ -12,7 +12,7 @@ from llmjoules.records.cells import Cell, Repeat, differences, load_of, pair, pl
 from llmjoules.records.difference import ALPHA, Difference, Point, difference
 from llmjoules.records.drift import drift
 from llmjoules.records.errors import LlmjoulesError
-from llmjoules.records.record import Channel, Record
+from llmjoules.records.record import SOURCES, Channel, Record
 
 FEWEST_PAIRS = 4  # below, pairing loses more in degrees of freedom than it gains
 WARMER_C = 5.0  # a start that differs by more is another thermal state
@@ -163,12 +163,9 @@ def _scopes(cell: Cell) -> dict[str, Scope]:
                 extents = {channel.extent for channel in _channels(run, component)}
                 scope = Scope(component, total.source, "+".join(sorted(extents)) or "device")
                 before = found.get(component)
-                if before is None or _CLAIM.index(scope.source) > _CLAIM.index(before.source):
+                if before is None or SOURCES.index(scope.source) > SOURCES.index(before.source):
                     found[component] = scope
     return found
-
-
-_CLAIM = ("measured", "modelled", "simulated")
 
 
 def _matched(a: dict[str, Scope], b: dict[str, Scope], anyway: bool) -> Iterator[tuple[Scope, Scope]]:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A sentence for a misspelt word: the nearest known one, or the first twenty of all."""
+    names = list(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    return f"The nearest known name is {close[0]}." if close else f"Known: {', '.join(names[:20]) or 'none'}."
 
 
 def without_home(text: str) -> str:

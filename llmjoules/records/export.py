@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.errors import LlmjoulesError, nearest
 from llmjoules.records.export_table import rows, write_csv
 from llmjoules.records.record import Record, encode
 from llmjoules.records.store import BadLine, read_results, results_files
@@ -80,9 +79,8 @@ def read_all(
         elif len(names) < 1000:  # enough to name the nearest
             names.add(stored.record.model.name)
     if not count and model is not None and names:
-        close = difflib.get_close_matches(model, sorted(names), n=1)
-        why = f"The nearest known name is {close[0]}." if close else f"Known: {', '.join(sorted(names)[:20])}."
-        raise LlmjoulesError(f"No record of a model {model}.", why, "Name it as the records do: --model NAME")
+        fix = "Name it as the records do: --model NAME"
+        raise LlmjoulesError(f"No record of a model {model}.", nearest(model, sorted(names)), fix)
     if not count:
         where = ", ".join(map(str, sources)) or "the given places"
         why = f"{bad} lines are not records of llmjoules." if bad else "There is no *.jsonl file with a line in it."

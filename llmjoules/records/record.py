@@ -22,6 +22,8 @@ Component: TypeAlias = Literal["gpu", "cpu", "dram", "ane", "chip", "host", "wal
 Extent: TypeAlias = Literal["device", "module", "process-share"]
 ChannelKind: TypeAlias = Literal["counter", "power", "interval", "model"]
 Source: TypeAlias = Literal["measured", "modelled", "simulated"]
+SOURCES: tuple[Source, ...] = ("measured", "modelled", "simulated")  # those that claim most come first
+COMPONENTS: tuple[str, ...] = ("gpu", "chip", "cpu", "host", "wall", "dram", "ane")  # as pages order them
 PhaseName: TypeAlias = Literal[
     "idle", "import", "tokenizer", "model", "pipeline", "model+pipeline", "warm-up", "idle-loaded", "inference",
     "idle-after", "job",

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from llmjoules.records.record import Energy, Figures, Phase, Published, Record
+from llmjoules.records.record import COMPONENTS, SOURCES, Energy, Figures, Phase, Published, Record
 from llmjoules.records.student import critical
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
@@ -86,6 +86,18 @@ def tokens_per_s(record: Record) -> float | None:
     if tokens and seconds:
         return tokens / seconds
     return stated(record).tokens_per_s
+
+
+def components_of(record: Record) -> list[str]:
+    """Components with a total: those without joules last, measured first, then the one that did the work."""
+    order = ("cpu", *COMPONENTS) if record.system.device == "cpu" else COMPONENTS
+    place = {component: order.index(component) for component in COMPONENTS}
+
+    def key(name: str) -> tuple[object, ...]:
+        total = record.totals[name]
+        return total.joules is None, SOURCES.index(total.source), place.get(name, len(order)), name
+
+    return sorted(record.totals, key=key)
 
 
 def joules(record: Record, component: str) -> float | None:

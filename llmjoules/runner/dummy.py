@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from llmjoules.meters.registry import nearest
-from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.errors import LlmjoulesError, nearest
 from llmjoules.records.ids import short_hash
 
 RECIPE = 1  # raise it when the same preset would be built differently

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
 from llmjoules.records.record import Failed, Run
+from llmjoules.records.stopping import MOST
 from llmjoules.records.store import read_results
 from llmjoules.runner.resume import Before, before
 from llmjoules.runner.schedule import Schedule, dealt
-from llmjoules.runner.settings import MOST_REPEATS, Plan, Settings
+from llmjoules.runner.settings import Plan, Settings
 
 # Where no run of a cell tells: a small model on a CPU. Said wherever it is used.
 PROCESS_S, TOKEN_S = 15.0, 0.05
@@ -43,9 +44,9 @@ class _Pace(NamedTuple):
 def preview(plan: Plan, out: Path) -> Preview:
     """The processes of a plan in their order; in auto mode one row for each cell, since the records decide how many."""
     found = before(out, plan.study) if plan.study is not None else Before([], 0)
-    paces = {cell.cell: _pace(cell, out) for cell in plan.cells} if out.is_dir() else {}
+    paces = _paces({cell.cell for cell in plan.cells}, out)
     schedule = Schedule(plan, found.done)
-    left = list(schedule) if plan.precision is None else [(cell, range(MOST_REPEATS)) for cell in plan.cells]
+    left = list(schedule) if plan.precision is None else [(cell, range(MOST)) for cell in plan.cells]
     rows = [_row(cell, repeats, "") for cell, repeats in left]
     if plan.precision is None:
         still = {(cell.cell, repeat) for cell, repeats in left for repeat in repeats}
@@ -75,15 +76,16 @@ def _row(cell: Settings, repeats: range, state: str) -> Row:
     return Row(cell.model, rung, work, repeats, cell.cell, state)
 
 
-def _pace(cell: Settings, out: Path) -> _Pace | None:
-    """From runs of this cell in the folder, whatever study they were of."""
-    runs = [
-        stored.record
-        for stored in read_results([out], lambda _: None)
-        if isinstance(stored.record, Run) and stored.record.cell == cell.cell
-    ]
-    if not runs:
-        return None
+def _paces(cells: set[str], out: Path) -> dict[str, _Pace]:
+    """From runs of these cells in the folder, whatever study they were of."""
+    runs: dict[str, list[Run]] = {}
+    for stored in read_results([out], lambda _: None) if out.is_dir() else ():
+        if isinstance(stored.record, Run) and stored.record.cell in cells:
+            runs.setdefault(stored.record.cell, []).append(stored.record)
+    return {cell: _pace(found) for cell, found in runs.items()}
+
+
+def _pace(runs: Sequence[Run]) -> _Pace:
     run_s = fmean(_lasting(run, {"idle", "inference", "idle-after"}) for run in runs)
     firsts = [run for run in runs if run.load.first]
     loading = {"import", "tokenizer", "model", "pipeline", "model+pipeline", "warm-up", "idle-loaded"}

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 
-from llmjoules.records.record import Failed, Run, Total
-from llmjoules.records.stats import joules_per_token
+from llmjoules.records.record import Failed, Run
+from llmjoules.records.stats import components_of, joules_per_token
 from llmjoules.records.stopping import LEAST, MOST, Judgement, judge, runs_per_load
 from llmjoules.runner.settings import Plan, Settings
-
-_SOURCES = ("measured", "modelled", "simulated")
-_COMPONENTS = ("gpu", "chip", "cpu", "host", "wall", "dram", "ane")
 
 
 class Schedule:
@@ -137,12 +134,4 @@ def _gaps(repeats: range, done: set[int]) -> Iterator[range]:
 
 def _first(record: Run) -> str | None:
     """The component to go by: measured before modelled before simulated, then the one that did the work."""
-    order = ("cpu", *_COMPONENTS) if record.system.device == "cpu" else _COMPONENTS
-    found: list[tuple[str, Total]] = [
-        (name, total) for name, total in record.totals.items() if total.joules is not None
-    ]
-    return min(
-        found,
-        key=lambda item: (_SOURCES.index(item[1].source), order.index(item[0]) if item[0] in order else 99, item[0]),
-        default=(None, None),
-    )[0]
+    return next((name for name in components_of(record) if record.totals[name].joules is not None), None)

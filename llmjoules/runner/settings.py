@@ -14,13 +14,13 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from llmjoules.records import stopping
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.ids import short_hash
 from llmjoules.runner.ladder import rungs
 
 DEFAULT_PROMPT = "Explain in a few sentences how the energy that a computer uses turns into heat."
 
-MOST_REPEATS = 30  # of a cell in auto mode
 MOST = 2**53  # beyond it a number is a slip, and JSON does not carry it exactly
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -164,7 +164,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def runs(self) -> int:
         """In auto mode, the most there can be."""
-        return len(self.cells) * (self.repeats if self.precision is None else MOST_REPEATS)
+        return len(self.cells) * (self.repeats if self.precision is None else stopping.MOST)
 
     def deals(self) -> list[range]:
         """The repeats that each process of a cell does."""

@@ -12,8 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmjoules.meters.registry import nearest
-from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.errors import LlmjoulesError, nearest
 from llmjoules.records.fit import grid
 from llmjoules.records.ids import short_hash
 from llmjoules.runner.ladder import rungs

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from llmjoules.records.record import Channel, Energy, Failed, MeterInfo, Run, Source, Total
-
-_WORST: tuple[Source, ...] = ("measured", "modelled", "simulated")
+from llmjoules.records.record import SOURCES, Channel, Energy, Failed, MeterInfo, Run, Total
 
 
 def totals(meters: Iterable[MeterInfo], energies: Iterable[Energy]) -> dict[str, Total]:
@@ -37,7 +35,7 @@ def _distinct(channels: Sequence[Channel]) -> list[Channel]:
 def _total(channels: Sequence[Channel], energies: dict[str, Energy]) -> Total:
     found = [energies[channel.id] for channel in channels if channel.id in energies]
     ids = tuple(channel.id for channel in channels)
-    source = max((channel.source for channel in channels), key=_WORST.index)
+    source = max((channel.source for channel in channels), key=SOURCES.index)
     missing = next((energy for energy in found if energy.joules is None), None)
     if missing is not None or len(found) < len(channels):
         reason = missing.reason if missing is not None else "missing: a channel gave no figure"

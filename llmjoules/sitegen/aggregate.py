@@ -9,14 +9,12 @@ from msgspec import Struct
 
 from llmjoules.records import stats
 from llmjoules.records.ids import short_hash
-from llmjoules.records.record import Channel, Published, Record, Run
+from llmjoules.records.record import COMPONENTS, SOURCES, Channel, Published, Record, Run
 from llmjoules.records.stats import Estimate
 
 if TYPE_CHECKING:
     from llmjoules.sitegen.index import ByLoad, Group, Index, Part
 
-PRIMARY = ("gpu", "chip", "cpu", "host", "wall", "dram", "ane")
-SOURCES = ("measured", "modelled", "simulated")  # those that claim most come first
 FEW_RUNS = 5
 ABSURD = 1e15  # no joules, watts or tokens/s: such a number would only break the arithmetic of all others
 # In a channel's note: its maker's model, whose error on another machine nobody states.
@@ -133,18 +131,6 @@ def primary_rows(rows: Iterable[Row]) -> list[Row]:
     for row in rows:
         first.setdefault(row.key, row)
     return list(first.values())
-
-
-def components_of(record: Record) -> list[str]:
-    """Components with a total: those without joules last, measured first, then the one that did the work."""
-    order = ("cpu", *PRIMARY) if record.system.device == "cpu" else PRIMARY
-    place = {component: order.index(component) for component in PRIMARY}
-
-    def key(name: str) -> tuple[object, ...]:
-        total = record.totals[name]
-        return total.joules is None, SOURCES.index(total.source), place.get(name, len(order)), name
-
-    return sorted(record.totals, key=key)
 
 
 def channels_of(record: Record, component: str) -> list[Channel]:
@@ -318,7 +304,7 @@ def _settings(record: Record) -> dict[str, str]:
 
 def _order(row: Row) -> tuple[object, ...]:
     units = (row.by_threads, row.devices or 0, row.threads or 0)
-    place = PRIMARY.index(row.component) if row.component in PRIMARY else len(PRIMARY)
+    place = COMPONENTS.index(row.component) if row.component in COMPONENTS else len(COMPONENTS)
     first = row.joules is None, SOURCES.index(row.source), 0 if (row.device == "cpu") == (row.component == "cpu") else 1
     return (
         row.published,

@@ -17,9 +17,10 @@ import msgspec
 from llmjoules.records import stats
 from llmjoules.records.ids import short_hash
 from llmjoules.records.record import Failed, Published, Record, Run, encode
+from llmjoules.records.stats import components_of
 from llmjoules.records.store import Line, read_lines
 from llmjoules.sitegen import finding, text
-from llmjoules.sitegen.aggregate import cell_of, components_of, group_of, scope_in, setting_of
+from llmjoules.sitegen.aggregate import cell_of, group_of, scope_in, setting_of
 from llmjoules.sitegen.inputs import Block
 from llmjoules.sitegen.runpage import RunView, run_view
 from llmjoules.sitegen.trace import areas, disagreeing, trace_of

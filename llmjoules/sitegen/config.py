@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
-from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.errors import LlmjoulesError, nearest
 
 NAME = "site.toml"
 
@@ -73,12 +72,7 @@ def _check_keys(file: Path, said: object, kind: type[Struct], prefix: str) -> No
     known = kind.__struct_fields__
     for key in said if isinstance(said, dict) else ():
         if key not in known:
-            near = difflib.get_close_matches(key, known, 1, 0.5)
-            fix = (
-                f"Did you mean {prefix}{near[0]}?"
-                if near
-                else f"Known are {', '.join(prefix + name for name in known)}."
-            )
+            fix = nearest(prefix + key, [prefix + name for name in known])
             raise LlmjoulesError(f"{file} has an unknown key {prefix}{key}.", "Nothing reads it.", fix)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from llmjoules.records.record import SOURCES
 from llmjoules.records.stats import Estimate
 from llmjoules.sitegen import text
 from llmjoules.sitegen.aggregate import Row, telling
@@ -195,7 +196,7 @@ def phases_figure(rows: Sequence[Row]) -> Figure | None:
         return None
     unit = text.unit_for([value for mean in means for value in mean.values()])
     labels = _row_labels(chosen)
-    kind = max((row.source for row in chosen), key=("measured", "modelled", "simulated").index)
+    kind = max((row.source for row in chosen), key=SOURCES.index)
     data = [
         {
             "type": "bar", "orientation": "h", "name": name, "y": labels,

@@ -7,10 +7,10 @@ from math import inf
 
 from msgspec import Struct
 
-from llmjoules.records.record import Failed, Published, Record
-from llmjoules.records.stats import Estimate, generated_tokens
+from llmjoules.records.record import COMPONENTS, SOURCES, Failed, Published, Record
+from llmjoules.records.stats import Estimate, components_of, generated_tokens
 from llmjoules.sitegen import text
-from llmjoules.sitegen.aggregate import PRIMARY, SOURCES, Row, components_of, primary_rows, telling
+from llmjoules.sitegen.aggregate import Row, primary_rows, telling
 
 UNRANKED = {
     "modelled": "energy is estimated, so nothing is ranked",
@@ -42,7 +42,7 @@ def sections(rows: Iterable[Row]) -> list[Section]:
 
 
 def _component_place(component: str) -> int:
-    return PRIMARY.index(component) if component in PRIMARY else len(PRIMARY)
+    return COMPONENTS.index(component) if component in COMPONENTS else len(COMPONENTS)
 
 
 def _section(rows: list[Row]) -> Section:

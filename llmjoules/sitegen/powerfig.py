@@ -7,9 +7,8 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from llmjoules.records.record import Failed, Phase, Record, Run
-from llmjoules.records.stats import inference
+from llmjoules.records.stats import components_of, inference
 from llmjoules.sitegen import text
-from llmjoules.sitegen.aggregate import components_of
 from llmjoules.sitegen.figures import Table, component_colour, phase_colour, plot_text, short_figure
 from llmjoules.sitegen.trace import Lines, areas, merged, packed
 

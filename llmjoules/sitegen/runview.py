@@ -13,8 +13,9 @@ from msgspec import Struct
 from llmjoules.records import stats
 from llmjoules.records.net import net
 from llmjoules.records.record import Channel, DeviceState, Failed, Part, Phase, Published, Record, Run, encode
+from llmjoules.records.stats import components_of
 from llmjoules.sitegen import protocol, text
-from llmjoules.sitegen.aggregate import channels_of, components_of, gain_of, scope_of
+from llmjoules.sitegen.aggregate import channels_of, gain_of, scope_of
 
 BAR_WIDTH = 220.0
 SUMS_AGREE = 0.001

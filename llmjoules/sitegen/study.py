@@ -11,8 +11,7 @@ from math import sqrt
 from typing import NamedTuple
 
 from llmjoules.records import stats
-from llmjoules.records.record import Published, Record, Run
-from llmjoules.sitegen.aggregate import PRIMARY
+from llmjoules.records.record import COMPONENTS, Published, Record, Run
 from llmjoules.sitegen.extra import ExtraPage, Results, fragment
 from llmjoules.sitegen.hookspecs import hookimpl
 from llmjoules.sitegen.hotcarbon24 import claims
@@ -268,7 +267,7 @@ def _ours(records: Iterable[Record]) -> Iterator[Ours]:
         if isinstance(record, Run):
             cells.setdefault((record.model.name, record.system.name, record.cell), []).append(record)
     for (model, system, _), runs in sorted(cells.items()):
-        component = next((name for name in PRIMARY if any(name in run.totals for run in runs)), "")
+        component = next((name for name in COMPONENTS if any(name in run.totals for run in runs)), "")
         energy = stats.estimate_of(runs, lambda run, component=component: stats.joules_per_token(run, component))  # type: ignore[misc]
         speed = stats.estimate_of(runs, stats.tokens_per_s)
         first = runs[0]

@@ -8,6 +8,7 @@ of Student's t to the normal's. Two settings that are equal then name a winner i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 DRAWS = 4000
 CLAIMED_FROM = 0.975  # of two equal settings either may seem the best: half of one in twenty for each
-_Z_975 = 1.959964
 
 
 class SweetSpot(Struct, frozen=True, kw_only=True):
@@ -76,5 +76,5 @@ def _draws(loads: Mapping[str, Sequence[float]], mean: float, generator: Generat
     of_chosen = runs[chosen]
     repeats = (generator.random((DRAWS, len(groups), runs.max())) * of_chosen).astype(int)
     drawn = np.where(np.arange(runs.max()) < of_chosen, padded[chosen, repeats], 0.0).sum(-1) / of_chosen[..., 0]
-    means: NDArray[float64] = mean + (drawn.mean(-1) - mean) * (t_975(len(groups) - 1) / _Z_975)
+    means: NDArray[float64] = mean + (drawn.mean(-1) - mean) * (t_975(len(groups) - 1) / t_975(inf))
     return means

@@ -8,16 +8,9 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from llmjoules.records.record import Failed, Published, Record, Run, System
-from llmjoules.records.stats import Estimate, implied_power_w, joules_per_token, tokens_per_s
+from llmjoules.records.stats import Estimate, components_of, implied_power_w, joules_per_token, tokens_per_s
 from llmjoules.sitegen import bars, finding, flags, text
-from llmjoules.sitegen.aggregate import (
-    FEW_RUNS,
-    Row,
-    channels_of,
-    components_of,
-    scope_of,
-    telling,
-)
+from llmjoules.sitegen.aggregate import FEW_RUNS, Row, channels_of, scope_of, telling
 
 
 class Badge(NamedTuple):

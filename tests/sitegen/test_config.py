@@ -45,7 +45,7 @@ def test_without_one_nothing_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("titel = 'x'", ["unknown key titel", "Did you mean title?"]),
+        ("titel = 'x'", ["unknown key titel", "nearest known name is title"]),
         ("[limits]\nwatts = 3", ["unknown key limits.watts", "limits.power_w"]),
         ("title = 3", ["wrong value", "`str | null`", "$.title"]),
         ("[limits]\npower_w = -1", ["wrong value", ">= 0", "$.limits.power_w"]),

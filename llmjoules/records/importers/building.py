@@ -12,6 +12,7 @@ from llmjoules.records.importers.reading import SourceFile
 from llmjoules.records.importers.types import Options
 from llmjoules.records.physics import flagged
 from llmjoules.records.record import (
+    SOURCES,
     Accelerator,
     Channel,
     Correction,
@@ -32,6 +33,7 @@ from llmjoules.records.record import (
 UNNAMED_MODEL, UNNAMED_SYSTEM = "unnamed model", "unnamed system"
 BOARD_GAIN = 0.05  # of NVIDIA boards, as for our own meter
 APPLES_MODEL = "Apple's own model of the energy, not a sensor: not for comparing machines"
+PROCESS_SHARE = "cpu:0@process"
 MOST_DEVICES = 1024  # that a record names one by one
 NVML_TICK_S = 0.1  # how often an NVIDIA board renews its counter
 
@@ -78,10 +80,22 @@ def totals_of(phase: Phase | None, channels: Iterable[Channel]) -> dict[str, Tot
     return found
 
 
+def apples_rail(channel: str) -> Channel:
+    """A rail of Apple's as the study's powermetrics gave it, or a process's share of the CPU's."""
+    return Channel(
+        id=channel,
+        component="gpu" if channel == "gpu:0" else "cpu",
+        kind="interval",
+        extent="process-share" if channel == PROCESS_SHARE else "device",
+        period_s=0.2,
+        resolution=0.001,
+        note=APPLES_MODEL,
+    )
+
+
 def worst(channels: Sequence[Channel]) -> Any:
     """Of measured, modelled and simulated the one that claims least."""
-    order = ("measured", "modelled", "simulated")
-    return max((channel.source for channel in channels), key=order.index)
+    return max((channel.source for channel in channels), key=SOURCES.index)
 
 
 class Publisher:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.errors import LlmjoulesError, nearest
 from llmjoules.records.importers.reading import SourceFile
-from llmjoules.records.importers.registry import Importers, nearest, typed_options
+from llmjoules.records.importers.registry import Importers, typed_options
 from llmjoules.records.importers.types import Bad, Importer, Item, Note, Options, Units, Unmapped
 from llmjoules.records.physics import findings
 from llmjoules.records.record import Failed, Published, Record, Run

@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from llmjoules.records.importers.building import APPLES_MODEL, Publisher, joules
+from llmjoules.records.importers.building import PROCESS_SHARE, Publisher, apples_rail, joules
 from llmjoules.records.importers.reading import TO_SECONDS, TO_WATTS, Energies, NotANumber, Row, SourceFile, number
 from llmjoules.records.importers.types import Bad, Item, Note, Options, Units, Unmapped
-from llmjoules.records.record import Channel, Energy, MeterInfo, Phase, PhaseName, Workload
+from llmjoules.records.record import Energy, MeterInfo, Phase, PhaseName, Workload
 
 TOOL = "powermetrics table"
 HEADER = ["event", "timestamp", "python3.11", "ALL_TASKS", "cpu", "gpu"]
@@ -22,19 +22,7 @@ STUDY_CAP = 200
 STRETCHED_S = 0.26  # asked for are 0.2 s, and 0.218 s is usual
 FULL_LOAD_W = 26.0  # of the GPU of an M1 Pro, which holds 20 to 22 W
 NO_LOAD_W = 0.1
-SHARE = "cpu:0@process"
-CHANNELS = tuple(
-    Channel(
-        id=channel,
-        component="gpu" if channel == "gpu:0" else "cpu",
-        kind="interval",
-        extent="process-share" if channel == SHARE else "device",
-        period_s=0.2,
-        resolution=0.001,
-        note=APPLES_MODEL,
-    )
-    for channel in ("gpu:0", "cpu:0", SHARE)
-)
+CHANNELS = tuple(apples_rail(channel) for channel in ("gpu:0", "cpu:0", PROCESS_SHARE))
 
 
 def is_one(lines: Sequence[str]) -> bool:
@@ -77,7 +65,7 @@ class _Segment:
         return (
             joules("gpu:0", self.gpu_j, method=method),
             joules("cpu:0", self.cpu_j, method=method),
-            joules(SHARE, share, method=f"{method}, times the process's share of all tasks{left_out}"),
+            joules(PROCESS_SHARE, share, method=f"{method}, times the process's share of all tasks{left_out}"),
         )
 
     def flags(self) -> Iterator[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 import msgspec
 import pluggy
 
-from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.errors import LlmjoulesError, nearest
 from llmjoules.records.importers import hookspecs
 from llmjoules.records.importers.reading import SourceFile
 from llmjoules.records.importers.types import Importer, Options
@@ -72,12 +71,6 @@ def _matches(importer: Importer, file: SourceFile) -> bool:
         return bool(importer.matches(file))
     except Exception:
         return False
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """A sentence for a misspelt word: the nearest known one, or all of them."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"The nearest known name is {close[0]}." if close else f"Known: {', '.join(known) or 'none'}."
 
 
 def typed_options(importer: Importer, given: dict[str, str]) -> Options:

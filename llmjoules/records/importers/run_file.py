@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from llmjoules.records.importers.building import (
-    APPLES_MODEL,
     MOST_DEVICES,
     NVML_TICK_S,
+    PROCESS_SHARE,
     Publisher,
+    apples_rail,
     gpu_counters,
     joules,
 )
@@ -45,7 +46,6 @@ SYSTEMS = {
     "palmetto-v100": "NVIDIA V100",
     "M1-Pro": "Apple M1 Pro GPU",
 }
-SHARE = "cpu:0@process"
 SHARED_OUT = "core power of AMDuProf shared out by runtime: not a measurement of this run"
 AMBIGUOUS = "ambiguous: such files hold the package's energy in earlier sessions and the process's share of it in later"
 
@@ -163,7 +163,7 @@ class _Maker:
     def _make_channels(self) -> tuple[Channel, ...]:
         layout = self.layout
         if layout.apple:
-            gpus: Sequence[Channel] = [_apple("gpu:0")]
+            gpus: Sequence[Channel] = [apples_rail("gpu:0")]
         else:
             gpus = gpu_counters(len(layout.gpus))
         packages = [
@@ -173,10 +173,15 @@ class _Maker:
         share: list[Channel] = []
         if layout.cpu is not None and not packages:
             share = [
-                _apple(SHARE)
+                apples_rail(PROCESS_SHARE)
                 if layout.apple
                 else Channel(
-                    id=SHARE, component="cpu", kind="model", extent="process-share", source="modelled", note=SHARED_OUT
+                    id=PROCESS_SHARE,
+                    component="cpu",
+                    kind="model",
+                    extent="process-share",
+                    source="modelled",
+                    note=SHARED_OUT,
                 )
             ]
         return (*gpus, *packages, *share)
@@ -270,11 +275,11 @@ class _Maker:
                 energies.append(joules(channel.id, None, reason=reason))
             else:
                 energies.append(joules(channel.id, value_j))
-        if any(channel.id == SHARE for channel in self._channels):
+        if any(channel.id == PROCESS_SHARE for channel in self._channels):
             if self.layout.apple and not self.layout.output_only:
-                energies.append(joules(SHARE, None, reason=AMBIGUOUS))
+                energies.append(joules(PROCESS_SHARE, None, reason=AMBIGUOUS))
             else:
-                energies.append(joules(SHARE, cpu_j))
+                energies.append(joules(PROCESS_SHARE, cpu_j))
         return tuple(energies)
 
     def _record(
@@ -346,15 +351,3 @@ class _Maker:
                 f"({self._example}): they are used, and records say so. If it holds another unit: "
                 f"--unit '{heading}=mJ'"
             )
-
-
-def _apple(channel: str) -> Channel:
-    return Channel(
-        id=channel,
-        component="gpu" if channel == "gpu:0" else "cpu",
-        kind="interval",
-        extent="process-share" if channel == SHARE else "device",
-        period_s=0.2,
-        resolution=0.001,
-        note=APPLES_MODEL,
-    )

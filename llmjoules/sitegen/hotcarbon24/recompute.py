@@ -17,6 +17,7 @@ from statistics import fmean, median, stdev
 
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.importers import powermetrics_table, pyjoules_log
+from llmjoules.records.importers.building import PROCESS_SHARE
 from llmjoules.records.importers.reading import SourceFile
 from llmjoules.records.importers.types import Options, Units
 from llmjoules.records.record import Energy, Published
@@ -98,7 +99,7 @@ def _laptop(path: Path) -> Derived:
     intervals = [[float(line["timestamp"]) for line in lines] for lines in stretches]
     energies = [sum(float(line["timestamp"]) * float(line["gpu"]) for line in lines) / 1e6 for lines in stretches]
     runs = list(_runs(powermetrics_table.read(SourceFile(path), Options(), Units())))
-    shares = [energy.joules for run in runs for energy in _energies(run) if energy.channel == powermetrics_table.SHARE]
+    shares = [energy.joules for run in runs for energy in _energies(run) if energy.channel == PROCESS_SHARE]
     every = [float(line["timestamp"]) for line in raw]
     return _figures(
         path,
