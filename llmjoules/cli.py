@@ -209,6 +209,10 @@ def _add_build_site(commands: Any) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="the site's folder")
     parser.add_argument("--base-url", metavar="URL", help="where it will be served; only for canonical links")
     parser.add_argument("--title", help="of the site")
+    parser.add_argument(
+        "--config", metavar="FILE", help="title, notes and limits of the site (default site.toml in or beside RESULTS)"
+    )
+    parser.add_argument("--templates", metavar="DIR", help="your own templates, which go before ours: docs/site.md")
     parser.add_argument("--strict", action="store_true", help="fail on any bad line instead of skipping it")
     parser.add_argument("--plotly-js", metavar="FILE", help="a Plotly bundle to use instead of the installed package's")
     parser.add_argument(
@@ -492,6 +496,8 @@ def _build_site(arguments: argparse.Namespace) -> int:
             strict=arguments.strict,
             plotly_js=arguments.plotly_js,
             max_run_pages=arguments.max_run_pages,
+            config=arguments.config,
+            templates=arguments.templates,
             on_bad=lambda bad: print(f"Skipped {bad}", file=sys.stderr),
             progress=progress,
         )

@@ -15,6 +15,7 @@ from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.store import BadLine
 from llmjoules.sitegen import folder
 from llmjoules.sitegen.cache import Cache
+from llmjoules.sitegen.config import read_config
 from llmjoules.sitegen.inputs import read_inputs
 
 INSTALL = "Install what draws pages: pip install 'llmjoules[site]'"
@@ -43,6 +44,8 @@ def build_site(
     strict: bool = False,
     plotly_js: str | Path | None = None,
     max_run_pages: int = MAX_RUN_PAGES,
+    config: str | Path | None = None,
+    templates: str | Path | None = None,
     on_bad: Callable[[BadLine], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> SiteReport:
@@ -50,22 +53,27 @@ def build_site(
 
     base_url: where the site will stand, for canonical links and a sitemap; without it there are none.
     strict: any line that is not a record is an error. plotly_js: use this script instead of the one that plotly brings.
-    max_run_pages: this many runs get a page of their own; run.html shows the others. progress: called with steps done
-    and in all, as far as they are known. What does not change is not made again: a folder `.NAME-cache` beside `out`
-    remembers it. Raises LlmjoulesError where there is nothing to read, `out` is not ours, or a library is missing; the
+    max_run_pages: this many runs get a page of their own; run.html shows the others. config: a `site.toml`; without it
+    the one in a folder of results or beside it, if any. templates: a folder of templates that come before ours. What is
+    given here goes before what the file says. progress: called with steps done and in all, as far as they are known.
+    What does not change is not made again: a folder `.NAME-cache` beside `out` remembers it. Raises LlmjoulesError where there is nothing to read, `out` is not ours, or a library is missing; the
     folder is then as it was. The same records give the same bytes.
     """
-    url = _checked_url(base_url)
+    sources = [Path(source) for source in ([results] if isinstance(results, str | Path) else results)]
+    said = read_config(Path(config) if config is not None else None, sources)
+    url = _checked_url(base_url if base_url is not None else said.base_url)
     _check_libraries()
     script = _plotly_script(plotly_js)
     from llmjoules.sitegen.making import Build, Options
+    from llmjoules.sitegen.theme import read_theme
     from llmjoules.sitegen.workers import without_collector, workers
 
+    theme = read_theme(Path(templates) if templates is not None else said.templates)
     real, ours = folder.checked(Path(out))
     memory = Cache(real)
-    sources = [Path(source) for source in ([results] if isinstance(results, str | Path) else results)]
     inputs = read_inputs(sources, memory.memory.seen)
-    options = Options(title or DEFAULT_TITLE, url, strict, max_run_pages)
+    name = title or said.title or DEFAULT_TITLE
+    options = Options(name, url, strict, max_run_pages, said.notes, said.limits, theme)
     try:
         real.parent.mkdir(parents=True, exist_ok=True)
         folder.remove_left_over(real)

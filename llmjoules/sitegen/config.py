@@ -12,13 +12,14 @@ from msgspec import Meta, Struct
 from llmjoules.records.errors import LlmjoulesError, nearest
 
 NAME = "site.toml"
+MOST = 1e15  # of a limit: TOML knows infinity, a field of a page does not
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """What the home page asks of a setting until its reader says otherwise."""
 
-    tokens_per_s: Annotated[float, Meta(ge=0)] | None = None
-    power_w: Annotated[float, Meta(ge=0)] | None = None
+    tokens_per_s: Annotated[float, Meta(ge=0, le=MOST)] | None = None
+    power_w: Annotated[float, Meta(ge=0, le=MOST)] | None = None
 
 
 class SiteConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,12 +17,14 @@ from llmjoules.records.record import Record, json_schema
 from llmjoules.records.store import BadLine
 from llmjoules.sitegen import data, downloads
 from llmjoules.sitegen.cache import Cache, Made, Memory, Report, block_key, key_of, plug_ins, program, stamp
+from llmjoules.sitegen.config import Limits
 from llmjoules.sitegen.extra import Results, extra_pages
 from llmjoules.sitegen.index import Index, Place, about, read_table
 from llmjoules.sitegen.inputs import Inputs, record_at, relative
-from llmjoules.sitegen.pages import RUNS_LISTED, BadEntry, Page, Site
+from llmjoules.sitegen.pages import RUNS_LISTED, BadEntry, Home, Page, Site
 from llmjoules.sitegen.render import NAV, Look
 from llmjoules.sitegen.runpage import RunPage
+from llmjoules.sitegen.theme import STYLE, Theme, style_of
 from llmjoules.sitegen.workers import BlockJob, Job, PagesJob, Workers
 
 if TYPE_CHECKING:
@@ -51,6 +53,9 @@ class Options(Struct, frozen=True):
     base_url: str | None
     strict: bool
     max_run_pages: int
+    notes: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    theme: Theme = Theme()
 
 
 class Build:
@@ -76,13 +81,19 @@ class Build:
         self._done = self._total = 0
         self._assets, self._look = _assets(options, script)
         self._code = program()
-        self._salt = key_of(self._code, self._look)
+        self._salt = self._salted()
         self._with_shards = sum(block.lines for block in inputs.blocks) > options.max_run_pages
         self._keys = [block_key(self._code, block, self._with_shards) for block in inputs.blocks]
         unread = [(line.file.name, line.why) for line in inputs.bad]
-        self._whole = key_of(self._salt, self._keys, unread, options.max_run_pages, plug_ins())
+        of_home = options.notes, options.limits
+        self._whole = key_of(self._salt, self._keys, unread, options.max_run_pages, plug_ins(), of_home)
         self._standing = memory.standing(ours)
         self._files = {block.place: Path(block.file) for block in inputs.blocks}
+
+    def _salted(self) -> str:
+        """Of all that decides every page. Where a user's templates lie decides nothing, what they say does."""
+        theme = msgspec.structs.replace(self._look.theme, folder=None)
+        return key_of(self._code, msgspec.structs.replace(self._look, theme=theme))
 
     def last_report(self) -> Report | None:
         """What the last build found, where nothing that it was made from or wrote has changed since."""
@@ -121,8 +132,9 @@ class Build:
         self._without = {words: sorted(found & now) for words, found in results.without.items()}
         nav = (*NAV[:EXTRA_AT], *((page.path, page.name) for page in extra), *NAV[EXTRA_AT:])
         self._look = msgspec.structs.replace(self._look, nav=nav)
-        self._salt = key_of(self._code, self._look)
-        site = Site(index, named, self._look, self.options.max_run_pages, self._record_at, extra, faults)
+        self._salt = self._salted()
+        home = Home(self.options.notes, self.options.limits)
+        site = Site(index, named, self._look, self.options.max_run_pages, self._record_at, extra, faults, home)
         skips: dict[str, list[tuple[int, int]]] = {}
         for block, note in zip(self.inputs.blocks, notes, strict=True):
             skips.setdefault(block.place, []).extend((offset, length) for _, _, offset, length in note["bad"])
@@ -282,10 +294,12 @@ def _assets(options: Options, script: bytes) -> tuple[dict[str, bytes], Look]:
     templates = files("llmjoules") / "templates"
     contents = {key: (name, (templates / name).read_bytes()) for key, name in ASSETS.items()}
     contents["plotly"] = ("plotly.min.js", script)
+    if (style := style_of(options.theme)) is not None:
+        contents["extra"] = (STYLE, style)
     paths = {key: _asset_name(name, content) for key, (name, content) in contents.items()}
     styles = " ".join(sorted({found.decode() for found in STYLE_IDS.findall(script)}))
     written = {paths[key]: content for key, (_, content) in contents.items()}
-    return written, Look(options.title, options.base_url, paths, styles)
+    return written, Look(options.title, options.base_url, paths, styles, theme=options.theme)
 
 
 def _asset_name(name: str, content: bytes) -> str:

@@ -14,6 +14,7 @@ from llmjoules.records.record import Record
 from llmjoules.sitegen import figures, finding, flags, runview, text
 from llmjoules.sitegen.aggregate import FEW_RUNS, Row, primary_rows, rows_of, telling
 from llmjoules.sitegen.compare import rows_script
+from llmjoules.sitegen.config import Limits
 from llmjoules.sitegen.downloads import File
 from llmjoules.sitegen.extra import ExtraPage
 from llmjoules.sitegen.index import Index, Place
@@ -48,6 +49,13 @@ class Page(NamedTuple):
     render: Callable[[], str]
 
 
+class Home(NamedTuple):
+    """What the site's owner says of its home page. notes: paragraphs; limits: of a setting at first."""
+
+    notes: tuple[str, ...] = ()
+    limits: Limits = Limits()
+
+
 class Listed(NamedTuple):
     """The first few of many. all: how many there are."""
 
@@ -67,8 +75,9 @@ class Site:
         record_of: Callable[[Place], Record],
         extra: Sequence[ExtraPage] = (),
         faults: Sequence[str] = (),
+        home: Home = Home(),  # noqa: B008 -- it cannot be changed
     ) -> None:
-        self.extra, self.faults = extra, faults
+        self.extra, self.faults, self._said = extra, faults, home
         self.index = index
         self.bad = bad
         self.rows = rows_of(index)
@@ -159,7 +168,8 @@ class Site:
             failed=self.index.count("failed"),
             others=text.listed(others) if others else "",
             left_out=left_out,
-            limits={},
+            limits=_limits(self._said.limits),
+            notes=self._said.notes,
             records=len(self.places),
             skipped=len(self.bad),
         )
@@ -387,6 +397,12 @@ class Site:
 
     def _render(self, template: str, path: str, **context: Any) -> str:
         return self._renderer.render(template, path, **context)
+
+
+def _limits(limits: Limits) -> dict[str, str]:
+    """As a field of numbers takes them."""
+    given = msgspec.structs.asdict(limits)
+    return {name: f"{value:.12g}" for name, value in given.items() if value is not None}
 
 
 def longest(curves: Sequence[finding.Curve]) -> list[finding.Curve]:

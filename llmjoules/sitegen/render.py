@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from llmjoules.sitegen import text
+from llmjoules.sitegen.theme import Theme, blaming, loader
 
 # The hash is that of an empty style element, which Plotly adds and fills through the style sheet interface.
 CSP = (
@@ -43,39 +44,41 @@ class Look(Struct, frozen=True):
     assets: dict[str, str]
     plotly_styles: str
     nav: tuple[tuple[str, str], ...] = NAV
+    theme: Theme = Theme()
 
 
 class Renderer:
     def __init__(self, look: Look) -> None:
         self.look = look
-        self._env = environment()
+        self._env = environment(look.theme)
 
     def render(self, template: str, path: str, **context: Any) -> str:
         root = "../" * path.count("/")
         if path == "404.html":
             root = f"{urlsplit(self.look.base_url or '').path}/"
-        return self._env.get_template(template).render(
-            **context,
-            root=root,
-            path=path,
-            site_title=self.look.title,
-            nav=self.look.nav,
-            csp=CSP,
-            assets=self.look.assets,
-            plotly_styles=self.look.plotly_styles,
-            canonical=self.url(path) if self.look.base_url is not None else None,
-            version=_version(),
-        )
+        with blaming(self.look.theme, template):
+            return self._env.get_template(template).render(
+                **context,
+                root=root,
+                path=path,
+                site_title=self.look.title,
+                nav=self.look.nav,
+                csp=CSP,
+                assets=self.look.assets,
+                plotly_styles=self.look.plotly_styles,
+                canonical=self.url(path) if self.look.base_url is not None else None,
+                version=_version(),
+            )
 
     def url(self, path: str) -> str:
         return f"{self.look.base_url}/{path}".removesuffix("index.html")
 
 
-@cache
-def environment() -> jinja2.Environment:
+@lru_cache(maxsize=4)
+def environment(theme: Theme = Theme()) -> jinja2.Environment:  # noqa: B008 -- it is frozen
     """Everything is escaped, an unknown name is an error, and characters that hide others become visible."""
     env = jinja2.Environment(
-        loader=jinja2.PackageLoader("llmjoules", "templates"),
+        loader=loader(theme),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: text.clean(value) if type(value) is str else value,

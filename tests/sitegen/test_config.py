@@ -49,6 +49,7 @@ def test_without_one_nothing_is_said(tmp_path: Path) -> None:
         ("[limits]\nwatts = 3", ["unknown key limits.watts", "limits.power_w"]),
         ("title = 3", ["wrong value", "`str | null`", "$.title"]),
         ("[limits]\npower_w = -1", ["wrong value", ">= 0", "$.limits.power_w"]),
+        ("[limits]\npower_w = inf", ["wrong value", "$.limits.power_w"]),
         ("title = ", ["is not TOML"]),
         ("templates = 'nowhere'", ["templates is no folder"]),
     ],
