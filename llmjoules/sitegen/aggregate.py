@@ -65,7 +65,7 @@ class Row(Struct, frozen=True, kw_only=True):
     gain: systematic error of the channels as a fraction, on top of every interval; None where one of them is unknown.
     instruments: the sets of them that measured its runs; within_system: their maker's model says nothing elsewhere.
     with_energy: runs that have joules. guessed: the TDP behind a model was a guess.
-    phase_j: mean joules of each phase or part.
+    phase_j: mean joules of each phase or part. unused: share of the joules in devices that hold no part of the model.
     """
 
     key: str
@@ -93,6 +93,7 @@ class Row(Struct, frozen=True, kw_only=True):
     j_per_token: Estimate | None
     joules: Estimate | None
     power_w: Estimate | None
+    unused: Estimate | None
     phase_j: dict[str, float]
     reason: str | None
 
@@ -262,14 +263,20 @@ def _row(
         j_per_token=_estimate(part.j_per_token) if part is not None else None,
         joules=_estimate(part.joules) if part is not None else None,
         power_w=_estimate(part.power_w) if part is not None else None,
+        unused=_estimate(part.unused_share) if part is not None else None,
         phase_j=phases.get((group.key, component), {}),
         reason=_reason(part, parts),
     )
 
 
 def _estimate(values: ByLoad) -> Estimate | None:
-    by_load = {load: known for load, all_ in values.items() if (known := [v for v in all_ if abs(v) < ABSURD])}
+    by_load = believable(values)
     return stats.estimate(by_load) if by_load else None
+
+
+def believable(values: ByLoad) -> ByLoad:
+    """Without absurd numbers."""
+    return {load: known for load, all_ in values.items() if (known := [v for v in all_ if abs(v) < ABSURD])}
 
 
 def _reason(part: Part | None, parts: Sequence[Part]) -> str | None:

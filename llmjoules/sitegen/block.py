@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import UNSET
 
 from llmjoules.records import stats
 from llmjoules.records.ids import short_hash
-from llmjoules.records.record import Failed, Published, Record, Run, encode
+from llmjoules.records.record import Failed, Published, Record, Run, Total, encode
 from llmjoules.records.stats import components_of
 from llmjoules.records.store import Line, read_lines
 from llmjoules.sitegen import finding, text
@@ -138,6 +139,7 @@ def _part(record: Record, component: str) -> dict[str, Any]:
         "joules": total.joules,
         "j_per_token": stats.joules_per_token(record, component),
         "power_w": stats.implied_power_w(record, component),
+        "unused_share": _unused_share(total),
         "reason": None if total.joules is not None or total.reason is None else _plain(total.reason),
         "scope": _json(scope_in(record, component)),
         "phases": [
@@ -148,6 +150,11 @@ def _part(record: Record, component: str) -> dict[str, Any]:
             and (joules := stats.joules_of(stretch.energy, total.channels)) is not None
         ],
     }
+
+
+def _unused_share(total: Total) -> float | None:
+    """The part of the joules that devices took which were there and held nothing; None where that is not known."""
+    return total.unused_j / total.joules if total.unused_j is not UNSET and total.joules else None
 
 
 def _json(value: Any) -> str:
@@ -171,7 +178,7 @@ def _schema_table(rows: list[dict[str, Any]]) -> pyarrow.Table:
     part = pa.struct(
         {
             "component": words, "joules": number, "j_per_token": number, "power_w": number,
-            "reason": words, "scope": words, "phases": pa.list_(phase),
+            "unused_share": number, "reason": words, "scope": words, "phases": pa.list_(phase),
         }
     )  # fmt: skip
     kinds = {

@@ -6,7 +6,8 @@ the theme's values. Text from records is escaped here, since Plotly reads a litt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import log10
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -15,12 +16,14 @@ from llmjoules.records.record import SOURCES
 from llmjoules.records.stats import Estimate
 from llmjoules.sitegen import text
 from llmjoules.sitegen.aggregate import Row, telling
-from llmjoules.sitegen.finding import Curve, short, units
+from llmjoules.sitegen.finding import short, units
+from llmjoules.sitegen.scaling import Curve, Spot, at, key_of, kind_finding, probability, rung
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "star", "x")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 # Over the bars of joules that were not measured.
 HATCH = {"fillmode": "overlay", "fgcolor": "--paper", "fgopacity": 0.55, "size": 7, "solidity": 0.25}
+MOST_TICKS = 9
 CUT_AT = 2.5  # times the largest mean
 SERIES = 6  # colours --s-0 … --s-5
 PHASES = (
@@ -58,31 +61,82 @@ def component_colour(component: str) -> str:
     return f"--c-{component}" if component in text.COMPONENTS else "--muted"
 
 
-def scaling_figure(curves: Sequence[Curve], figure: str, by_threads: bool) -> Figure:
-    """J/token or tokens/s against devices or threads, one line per curve, with the 95 % interval where there is one."""
-    noun = "threads" if by_threads else "devices"
-    energy = figure == "j_per_token"
-    curves = [curve for curve in curves if any(_estimate(row, figure) is not None for row in curve.rows)]
+class Scale(NamedTuple):
+    """What a curve shows: an estimate of each row."""
+
+    figure: str
+    id: str
+    heading: str
+    unit: str
+
+
+SCALES = (
+    Scale("j_per_token", "energy", "Energy per token", "J/token"),
+    Scale("tokens_per_s", "speed", "Speed", "tokens/s"),
+    Scale("unused", "unused", "Energy of devices that hold nothing", "% of all joules"),
+)
+
+
+def scaling_figures(long: Sequence[Curve], shown: Sequence[Curve], spots: Mapping[str, Spot | None]) -> list[Figure]:
+    """Energy, speed and what empty devices take, of those curves among `long` that are shown and have such figures."""
+    made = []
+    for scale in SCALES:
+        with_figures = [curve for curve in shown if any(_estimate(row, scale.figure) is not None for row in curve.rows)]
+        if with_figures:
+            energy = scale.figure == "j_per_token"
+            said = kind_finding(long, spots) if energy else _growth(with_figures, scale)
+            made.append(scaling_figure(with_figures, scale, said, spots if energy else None))
+    return made
+
+
+def _growth(curves: Sequence[Curve], scale: Scale) -> str:
+    """How far a figure goes from the first rung to the last, or how high it gets."""
+    found = [[e.mean for row in curve.rows if (e := _estimate(row, scale.figure)) is not None] for curve in curves]
+    if scale.figure == "unused":
+        return f"At most {text.percent(max(map(max, found)))} of the joules go into devices that hold nothing"
+    ends = sorted(means[-1] / means[0] for means in found if len(means) > 1 and means[0])
+    if not ends:
+        return "No curve has two speeds"
+    low, high = text.number(ends[0]), text.number(ends[-1])
+    by = curves[0].by
+    rungs = "the smallest to the largest batch" if by == "batch" else f"the fewest to the most {by}"
+    return f"From {rungs}, speed becomes {low if low == high else f'{low} to {high}'} times as high"
+
+
+def scaling_figure(
+    curves: Sequence[Curve], scale: Scale, finding: str, spots: Mapping[str, Spot | None] | None = None
+) -> Figure:
+    """One figure against what the curves vary, a line per curve, with the 95 % interval where there is one.
+
+    finding: a sentence for the caption. spots: of energy; the lowest mean and what cannot be told from it lie on pale
+    ground.
+    """
+    by, figure, energy = curves[0].by, scale.figure, scale.figure == "j_per_token"
     estimates = [estimate for curve in curves for row in curve.rows if (estimate := _estimate(row, figure))]
     means = [estimate.mean for estimate in estimates]
-    unit = text.unit_for(means) if energy else text.Unit("", 1.0)
-    title = f"{unit.prefix}J/token" if energy else "tokens/s"
+    unit = text.unit_for(means) if energy else text.Unit("", 100.0 if figure == "unused" else 1.0)
+    title = f"{unit.prefix}{scale.unit}"
     data: list[dict[str, Any]] = []
+    pale: list[dict[str, Any]] = []
     ends: list[dict[str, Any]] = []
     for i, curve in enumerate(curves):
-        points = [(row.units or 0, e) for row in curve.rows if (e := _estimate(row, figure)) is not None]
+        points = [(at(row, by) or 0, e) for row in curve.rows if (e := _estimate(row, figure)) is not None]
+        spot = spots.get(key_of(curve)) if spots is not None else None
+        pale += [_ground(i, curve, spot, unit.factor)] if spot is not None else []
         trace = _line(i, plot_text(curve.name), points, unit.factor)
         estimated = energy and curve.rows[0].source != "measured"
         if estimated:
             trace["marker"]["symbol"] += "-open"
         data.append(trace)
         ends.append({"x": trace["x"][-1], "y": trace["y"][-1], "text": trace["name"], "color": f"--s-{i % SERIES}"})
-    ticks = sorted({row.units or 0 for curve in curves for row in curve.rows})
-    names = [text.count(ticks[0], noun[:-1], spell=False), *map(str, ticks[1:])] if ticks else []
-    log_x = bool(ticks) and ticks[0] > 0 and ticks[-1] >= 4 * ticks[0]
+    ticks = sorted({at(row, by) or 0 for curve in curves for row in curve.rows})
+    log_x = ticks[0] > 0 and ticks[-1] >= 4 * ticks[0]
+    ticks = _spread(ticks, log_x)
+    first = f"batch {ticks[0]}" if by == "batch" else text.count(ticks[0], by[:-1], spell=False)
+    names = [first, *map(str, ticks[1:])]
     log_y = bool(means) and min(means) > 0 and max(means) > 20 * min(means)
     plot = {
-        "data": data,
+        "data": pale + data,
         "ends": ends,
         "layout": {
             "xaxis": {
@@ -96,15 +150,58 @@ def scaling_figure(curves: Sequence[Curve], figure: str, by_threads: bool) -> Fi
         },
     }  # fmt: skip
     rows = [
-        (text.shown(curve.name), units(row), _pm(estimate, unit.factor), _basis(estimate))
+        (
+            text.shown(curve.name), rung(row, by), _pm(estimate, unit.factor), _basis(estimate),
+            *((_likely(row, spot), _place(row, spot)) if spots is not None else ()),
+        )
         for curve in curves
+        for spot in (spots.get(key_of(curve)) if spots is not None else None,)
         for row in curve.rows
         if (estimate := _estimate(row, figure)) is not None
-    ]
-    table = Table(("Model", noun.capitalize(), title, "Interval over"), tuple(rows))
-    caption = _scaling_caption(curves, energy, noun) + _cut_note(estimates)
-    heading = f"Energy per token against {noun}" if energy else f"Speed against {noun}"
-    return Figure(f"{'energy' if energy else 'speed'}-{noun}", heading, caption, plot, table)
+    ]  # fmt: skip
+    columns = ("Model", by.capitalize(), title, "Interval over")
+    table = Table((*columns, "P(lowest)", "Against the lowest") if spots is not None else columns, tuple(rows))
+    caption = f"{finding}. {_scaling_note(curves, scale, pale)}{_cut_note(estimates)}"
+    return Figure(f"{scale.id}-{by}", f"{scale.heading} against {by}", caption, plot, table)
+
+
+def _ground(i: int, curve: Curve, spot: Spot, factor: float) -> dict[str, Any]:
+    """A pale stroke below the lowest mean and its neighbours on the curve that cannot be told from it."""
+    flat = {spot.best.key, *(row.key for row in spot.flat)}
+    points = [(at(row, curve.by), row) for row in curve.known()]
+    return {
+        "type": "scatter", "mode": "lines+markers", "hoverinfo": "skip", "showlegend": False, "opacity": 0.22,
+        "x": [x for x, _ in points],
+        "y": [
+            short_figure(row.j_per_token.mean * factor) if row.key in flat and row.j_per_token else None
+            for _, row in points
+        ],
+        "line": {"color": f"--s-{i % SERIES}", "width": 18}, "marker": {"color": f"--s-{i % SERIES}", "size": 22},
+    }  # fmt: skip
+
+
+def _spread(ticks: Sequence[int], log: bool) -> list[int]:
+    """Those with room for their names."""
+    place: Callable[[int], float] = log10 if log else float
+    gap = (place(ticks[-1]) - place(ticks[0])) / MOST_TICKS
+    kept = [ticks[0]]
+    for tick in ticks[1:]:
+        if place(tick) - place(kept[-1]) >= gap:
+            kept.append(tick)
+    return kept
+
+
+def _likely(row: Row, spot: Spot | None) -> str:
+    return probability(spot.p_best[row.key]) if spot is not None and spot.p_best is not None else text.DASH
+
+
+def _place(row: Row, spot: Spot | None) -> str:
+    """What the table says of a row beside the lowest of its curve."""
+    if spot is None:
+        return "no best is named"
+    if row.key == spot.best.key:
+        return "sweet spot" if spot.claimed else "lowest mean"
+    return "cannot be told from it" if row.key in {one.key for one in spot.flat} else "higher"
 
 
 def _top(estimates: Sequence[Estimate]) -> float:
@@ -120,14 +217,19 @@ def _cut_note(estimates: Sequence[Estimate]) -> str:
     return " Intervals that reach beyond the chart are cut at its edge; the table has them in full." if cut else ""
 
 
-def _scaling_caption(curves: Sequence[Curve], energy: bool, noun: str) -> str:
+def _scaling_note(curves: Sequence[Curve], scale: Scale, pale: Sequence[object]) -> str:
     bars = "Bars are 95 % intervals of the mean"
-    if not energy:
-        return f"Output tokens per second against {noun}. {bars}."
+    if scale.figure == "unused":
+        return (
+            f"Part of the joules that devices took which were given to the run and hold no part of the model. {bars}."
+        )
+    if scale.figure == "tokens_per_s":
+        return f"Output tokens per second. {bars}."
+    ground = "; pale ground: the lowest mean and what cannot be told from it" if pale else ""
     kinds = sorted({curve.rows[0].source for curve in curves})
     open_marks = [text.source_name(kind) for kind in kinds if kind != "measured"]
     note = f" Open marks: {text.listed(open_marks)} joules, not measured; no best is named." if open_marks else ""
-    return f"Joules per output token against {noun}. {bars}; a channel's gain comes on top.{note}"
+    return f"Joules per output token. {bars}, a channel's gain comes on top{ground}.{note}"
 
 
 def rows_figure(rows: Sequence[Row], name: str) -> Figure:
@@ -285,7 +387,8 @@ def _line(i: int, name: str, points: Sequence[tuple[int, Estimate]], factor: flo
 
 
 def _estimate(row: Row, figure: str) -> Estimate | None:
-    return row.j_per_token if figure == "j_per_token" else row.tokens_per_s
+    found: Estimate | None = getattr(row, figure)
+    return found
 
 
 def _pm(estimate: Estimate | None, factor: float) -> str:

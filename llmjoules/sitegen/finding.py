@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 
 from msgspec import Struct
@@ -10,7 +10,7 @@ from msgspec import Struct
 from llmjoules.records.record import COMPONENTS, SOURCES, Failed, Published, Record
 from llmjoules.records.stats import Estimate, components_of, generated_tokens
 from llmjoules.sitegen import text
-from llmjoules.sitegen.aggregate import Row, primary_rows, telling
+from llmjoules.sitegen.aggregate import Row, primary_rows
 
 UNRANKED = {
     "modelled": "energy is estimated, so nothing is ranked",
@@ -115,11 +115,16 @@ def not_apart(one: Row, other: Row) -> str | None:
         return "one run has no interval"
     if _overlap(a, b):
         return "the intervals overlap"
+    return gain_hides(one, other)
+
+
+def gain_hides(one: Row, other: Row) -> str | None:
+    """Why what their instruments may be off by leaves two rows with figures untold apart; None if it does not."""
     if len(one.instruments) == 1 and one.instruments == other.instruments:
         return None
     if one.system != other.system and (one.within_system or other.within_system):
         return APPLE
-    if one.gain is None or other.gain is None:
+    if one.gain is None or other.gain is None or one.j_per_token is None or other.j_per_token is None:
         return "different devices measured them, and what these are off by is not known"
     a, b = bounds(one.j_per_token, one.gain), bounds(other.j_per_token, other.gain)
     if a is None or b is None or _overlap(a, b):
@@ -261,101 +266,3 @@ def run_title(record: Record) -> str:
     published = " (published)" if isinstance(record, Published) else ""
     energy = f"{text.joules(total.joules)} of {text.component_name(component)} energy"
     return f"{where}: {energy}{for_tokens}{label(total.source)}{published}"
-
-
-class Curve(Struct, frozen=True):
-    """Rows of one model on one system that differ only in devices or threads, in their order."""
-
-    name: str
-    rows: tuple[Row, ...]
-
-
-def curves(rows: Iterable[Row], by_threads: bool) -> list[Curve]:
-    """The curves that scaling can draw. Rows whose other settings differ stand on curves of their own."""
-    found: dict[tuple[object, ...], list[Row]] = {}
-    for row in rows:
-        if row.by_threads == by_threads and row.units is not None:
-            settings = {
-                name: value for name, value in row.settings.items() if name not in ("meters", "cell", "strategy")
-            }
-            found.setdefault((row.model, row.system, row.class_, row.component, *sorted(settings.items())), []).append(
-                row
-            )
-    groups = list(found.values())
-    several_systems = len({group[0].system for group in groups}) > 1
-    several_components = len({group[0].component for group in groups}) > 1
-    firsts = [group[0] for group in groups]
-    names = telling(firsts)
-    result = []
-    for group in groups:
-        words = [short(group[0].model), *([short(group[0].system)] if several_systems else [])]
-        words += [text.component_name(group[0].component)] if several_components else []
-        same_model = [row for row in firsts if row.model == group[0].model and row.system == group[0].system]
-        if len(same_model) > 1:
-            words += [group[0].settings[name] for name in names if name in group[0].settings and name != "cell"]
-        words += ["published"] if group[0].published else []
-        result.append(Curve(" · ".join(words), tuple(sorted(group, key=lambda row: (row.units or 0, row.key)))))
-    return result
-
-
-def curve_finding(curve: Curve, *, reasons: bool = True) -> str:
-    """The lowest mean of a measured curve, with what cannot be told from it; for others that no best is named."""
-    rows = [row for row in curve.rows if row.j_per_token is not None]
-    if not rows:
-        return f"{curve.name}: no energy, {text.shown(curve.rows[0].reason or 'no reason given', 160)}."
-    if rows[0].source != "measured":
-        return f"{curve.name}: {text.source_name(rows[0].source)} joules, {per_token(rows)}; no best setting is named."
-    if len(rows) == 1:
-        return f"{curve.name}: {per_token(rows)} with {units(rows[0])}; one setting is no curve."
-    figure: Callable[[Row], float] = lambda row: row.j_per_token.mean if row.j_per_token else inf  # noqa: E731
-    best = min(rows, key=figure)
-    assert best.j_per_token is not None
-    shown = text.plus_minus(best.j_per_token.mean, best.j_per_token.half_width)
-    start = (
-        f"{curve.name}: lowest mean with {units(best)}, {shown.mean}{f' ± {shown.half}' if shown.half else ''} J/token"
-    )
-    if best.j_per_token.half_width is None:
-        return f"{start}; from one run, so no interval."
-    tied, why = _not_apart_from(best, (row for row in rows if row is not best))
-    if tied:
-        return (
-            f"{start}; {text.listed(units(row) for row in tied)} cannot be told from it{f': {why}' if reasons else ''}."
-        )
-    return f"{start}; every other setting is higher beyond its interval."
-
-
-def scaling_title(found: Sequence[Curve]) -> str:
-    long = [curve for curve in found if sum(row.j_per_token is not None for row in curve.rows) > 1]
-    if not long:
-        return "Scaling needs runs with more than one number of devices or threads"
-    noun = "threads" if all(curve.rows[0].by_threads for curve in long) else "devices"
-    measured = [curve for curve in long if curve.rows[0].source == "measured"]
-    if not measured:
-        kind = text.listed(sorted({text.source_name(curve.rows[0].source) for curve in long}))
-        return f"What more {noun} do to speed and energy: the joules are {kind}, so no best setting is named"
-    if len(measured) == 1:
-        return curve_finding(measured[0], reasons=False).rstrip(".")
-    firsts = [min(curve.rows, key=lambda row: row.j_per_token.mean if row.j_per_token else inf) for curve in measured]
-    one = sum(row.units == curve.rows[0].units for row, curve in zip(firsts, measured, strict=True))
-    kinds = dict.fromkeys("threads" if curve.rows[0].by_threads else "devices" for curve in measured)
-    fewest = f"the fewest {' or '.join(kinds)}"
-    who_does = (
-        f"All {text.count(len(measured), 'measured curve')}"
-        if one == len(measured)
-        else f"{one} of {len(measured)} measured curves"
-    )
-    clear = sum(
-        not _not_apart_from(row, (other for other in curve.rows if other is not row and other.j_per_token))[0]
-        for row, curve in zip(firsts, measured, strict=True)
-    )
-    have = "has its" if one == 1 and one < len(measured) else "have their"
-    return f"{who_does} {have} lowest mean J/token with {fewest}; {_clear(clear, len(measured))}"
-
-
-def _clear(clear: int, curves: int) -> str:
-    """On how many curves the lowest mean can be told from all others."""
-    if clear == curves:
-        return "on each it can be told from every other setting"
-    if clear == 0:
-        return "on none can it be told from every other setting"
-    return f"on {clear} of {curves} curves it can be told from every other setting"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from llmjoules.sitegen.aggregate import Scope, Setting
+from llmjoules.sitegen.aggregate import Scope, Setting, believable
 from llmjoules.sitegen.views import RunLine
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Part(NamedTuple):
     joules: ByLoad
     j_per_token: ByLoad
     power_w: ByLoad
+    unused_share: ByLoad
     reason: str | None
 
 
@@ -131,18 +132,30 @@ class Index:
         return [
             Part(
                 key, component, tuple(map(scope, texts)), _by_load(loads, joules), _by_load(loads, tokens),
-                _by_load(loads, power), reason,
+                _by_load(loads, power), _by_load(loads, unused), reason,
             )
-            for key, component, texts, loads, joules, tokens, power, reason in self.rows(
+            for key, component, texts, loads, joules, tokens, power, unused, reason in self.rows(
                 """
                 SELECT key, part.component AS component, list(DISTINCT part.scope ORDER BY part.scope),
                     list(load ORDER BY pos), list(part.joules ORDER BY pos),
                     list(part.j_per_token ORDER BY pos), list(part.power_w ORDER BY pos),
+                    list(part.unused_share ORDER BY pos),
                     first(part.reason ORDER BY pos) FILTER (part.reason IS NOT NULL)
                 FROM part GROUP BY key, component ORDER BY key, component
                 """
             )
         ]  # fmt: skip
+
+    def j_per_token(self, keys: Iterable[str]) -> dict[tuple[str, str], ByLoad]:
+        """By key of a row and component: what the means of these rows are taken over."""
+        found = self.rows(
+            """
+            SELECT key, part.component AS component, list(load ORDER BY pos), list(part.j_per_token ORDER BY pos)
+            FROM part WHERE key IN (SELECT unnest(?)) GROUP BY key, component ORDER BY key, component
+            """,
+            sorted(set(keys)),
+        )
+        return {(key, component): believable(_by_load(loads, values)) for key, component, loads, values in found}
 
     def phase_means(self) -> dict[tuple[str, str], dict[str, float]]:
         """Mean joules of each phase by row key and component, over the runs that have it."""

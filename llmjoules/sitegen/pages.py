@@ -11,7 +11,7 @@ import msgspec
 from markupsafe import Markup
 
 from llmjoules.records.record import Record
-from llmjoules.sitegen import figures, finding, flags, runview, text
+from llmjoules.sitegen import figures, finding, flags, runview, scaling, text
 from llmjoules.sitegen.aggregate import FEW_RUNS, Row, primary_rows, rows_of, telling
 from llmjoules.sitegen.compare import rows_script
 from llmjoules.sitegen.config import Limits
@@ -25,7 +25,6 @@ from llmjoules.sitegen.views import RunLine, anchor, basis, group_page, row_badg
 SETTINGS = "data/settings.js"  # all rows, for the compare page
 # What a page lists at most. The rest is found on the page of runs, which pages through all of them, and in downloads.
 HOME_ROWS = 60
-CURVES = 12
 FIGURE_ROWS = 40
 RUNS_OF_SETTING = 25
 RUNS_OF_GROUP = 400  # of a model or system, shared out over its settings
@@ -84,6 +83,7 @@ class Site:
         self.places = index.places()
         self._record_of = record_of
         self._renderer = Renderer(look)
+        self._found_spots: dict[str, scaling.Spot | None] = {}
         self._of_key: dict[str, list[Row]] = {}
         for row in self.rows:
             self._of_key.setdefault(row.key, []).append(row)
@@ -176,26 +176,25 @@ class Site:
 
     def _home_charts(self, rows: Sequence[Row]) -> list[figures.Figure]:
         """Energy and speed of the curves that there are most of; none where nothing was varied."""
-        choices = [(by, [curve for curve in finding.curves(rows, by) if len(curve.rows) > 1]) for by in (False, True)]
-        by_threads, curves = max(choices, key=lambda choice: len(choice[1]))
-        return scaling_charts(curves, by_threads)
+        choices = [[curve for curve in scaling.curves(rows, by) if len(curve.rows) > 1] for by in scaling.KINDS]
+        return self._scaling_charts(max(choices, key=len))[:2]
 
     def _scaling(self) -> str:
         rows = primary_rows(self.rows)
         groups = []
-        every: list[finding.Curve] = []
-        for by_threads in (False, True):
-            curves = finding.curves(rows, by_threads)
-            every += curves
-            long = [curve for curve in curves if len(curve.rows) > 1]
-            shown = longest(long)
+        every: list[scaling.Curve] = []
+        for by in scaling.KINDS:
+            long = [curve for curve in scaling.curves(rows, by) if len(curve.rows) > 1]
+            every += long
+            shown = scaling.longest(long)
             if long:
+                spots = self._spots(shown)
                 groups.append(
                     {
-                        "name": "Threads" if by_threads else "Devices",
-                        "findings": [finding.curve_finding(curve) for curve in shown],
+                        "name": by.capitalize(),
+                        "findings": [scaling.curve_finding(curve, spots[scaling.key_of(curve)]) for curve in shown],
                         "left_out": len(long) - len(shown),
-                        "charts": scaling_charts(long, by_threads),
+                        "charts": self._scaling_charts(long),
                         "table": table_view(
                             [
                                 finding.Section(curve.name, finding.gain_words(curve.rows), curve.rows, False)
@@ -205,7 +204,19 @@ class Site:
                         ),
                     }
                 )  # fmt: skip
-        return self._render("scaling.html", "scaling.html", title=finding.scaling_title(every), groups=groups)
+        title = scaling.scaling_title(every, self._found_spots)
+        return self._render("scaling.html", "scaling.html", title=title, groups=groups)
+
+    def _scaling_charts(self, long: Sequence[scaling.Curve]) -> list[figures.Figure]:
+        shown = scaling.longest(long)
+        return figures.scaling_figures(long, shown, self._spots(shown)) if shown else []
+
+    def _spots(self, curves: Sequence[scaling.Curve]) -> dict[str, scaling.Spot | None]:
+        """The sweet spots of curves that are drawn; each is worked out once."""
+        new = [curve for curve in curves if scaling.key_of(curve) not in self._found_spots]
+        values = self.index.j_per_token(row.key for curve in new for row in curve.rows)
+        self._found_spots |= {scaling.key_of(curve): scaling.spot_of(curve, values) for curve in new}
+        return self._found_spots
 
     def _compare(self) -> str:
         return self._render("compare.html", "compare.html", title="Compare settings", source=SETTINGS)
@@ -403,19 +414,6 @@ def _limits(limits: Limits) -> dict[str, str]:
     """As a field of numbers takes them."""
     given = msgspec.structs.asdict(limits)
     return {name: f"{value:.12g}" for name, value in given.items() if value is not None}
-
-
-def longest(curves: Sequence[finding.Curve]) -> list[finding.Curve]:
-    """Of many curves those with most rungs, in their order; more would cover each other."""
-    if len(curves) <= CURVES:
-        return list(curves)
-    chosen = sorted(range(len(curves)), key=lambda i: -len(curves[i].rows))[:CURVES]
-    return [curves[i] for i in sorted(chosen)]
-
-
-def scaling_charts(curves: Sequence[finding.Curve], by_threads: bool) -> list[figures.Figure]:
-    charts = [figures.scaling_figure(longest(curves), figure, by_threads) for figure in ("j_per_token", "tokens_per_s")]
-    return [chart for chart in charts if chart.table.rows]
 
 
 def _group_lead(folder: str, group: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DRAWS = 4000
+MOST_POINTS = 512  # of a setting: with more, a draw costs much and tells no more
 CLAIMED_FROM = 0.975  # of two equal settings either may seem the best: half of one in twenty for each
 
 
@@ -61,13 +62,25 @@ def sweet_spot(settings: Sequence[Mapping[str, Sequence[float]]], seed: int = 0)
     return SweetSpot(best=best, p_best=tuple(float(n) / DRAWS for n in counts), flat=flat, claimed=bool(claimed))
 
 
+def _folded(values: NDArray[float64], most: int) -> NDArray[float64]:
+    """As means of neighbours, `most` at most, where there are more: their mean scatters as that of the values does."""
+    import numpy as np
+
+    if len(values) <= most:
+        return values
+    return np.array([piece.mean() for piece in np.array_split(values, most)])
+
+
 def _draws(loads: Mapping[str, Sequence[float]], mean: float, generator: Generator) -> NDArray[float64]:
     """DRAWS means of one setting. Of one load it is over its runs."""
     import numpy as np
 
     groups = [np.asarray(values, float) for values in loads.values() if values]
     if len(groups) == 1:
-        groups = [value[None] for value in groups[0]]
+        groups = [value[None] for value in _folded(groups[0], MOST_POINTS)]
+    elif len(groups) > MOST_POINTS:
+        groups = [mean[None] for mean in _folded(np.array([group.mean() for group in groups]), MOST_POINTS)]
+    groups = [_folded(group, max(MOST_POINTS // len(groups), 1)) for group in groups]
     runs = np.array([len(group) for group in groups])
     padded = np.zeros((len(groups), runs.max()))
     for row, group in zip(padded, groups, strict=True):
@@ -76,5 +89,6 @@ def _draws(loads: Mapping[str, Sequence[float]], mean: float, generator: Generat
     of_chosen = runs[chosen]
     repeats = (generator.random((DRAWS, len(groups), runs.max())) * of_chosen).astype(int)
     drawn = np.where(np.arange(runs.max()) < of_chosen, padded[chosen, repeats], 0.0).sum(-1) / of_chosen[..., 0]
-    means: NDArray[float64] = mean + (drawn.mean(-1) - mean) * (t_975(len(groups) - 1) / t_975(inf))
+    centre = np.mean([group.mean() for group in groups])
+    means: NDArray[float64] = mean + (drawn.mean(-1) - centre) * (t_975(len(groups) - 1) / t_975(inf))
     return means

@@ -1,0 +1,220 @@
+"""Curves of J/token and tokens/s against devices, threads or batch: which there are, and where each has its sweet spot.
+
+A sweet spot is named only of measured joules, where the repeats are sure of it and the gain of the meters cannot turn
+it round. Modelled and simulated joules never name one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from llmjoules.sitegen import text
+from llmjoules.sitegen.aggregate import Row, telling
+from llmjoules.sitegen.finding import gain_hides, per_token, short, units
+from llmjoules.sitegen.sweetspot import CLAIMED_FROM, sweet_spot
+
+By: TypeAlias = Literal["devices", "threads", "batch"]
+Values: TypeAlias = Mapping[tuple[str, str], Mapping[str, Sequence[float]]]  # J/token of a row by load
+
+KINDS: tuple[By, ...] = ("devices", "threads", "batch")
+# What rows of a curve may differ in: of a batch also its class, since a class is of one batch.
+FREE = {
+    "devices": ("meters", "cell", "strategy"),
+    "threads": ("meters", "cell", "strategy"),
+    "batch": ("meters", "cell", "batch", "text"),
+}
+MOST_CURVES = 12  # in a chart: more would cover each other
+
+
+class Curve(Struct, frozen=True):
+    """Rows of one model on one system that differ in `by` alone, in its order."""
+
+    name: str
+    by: By
+    rows: tuple[Row, ...]
+
+    @property
+    def measured(self) -> bool:
+        return self.rows[0].source == "measured"
+
+    def known(self) -> list[Row]:
+        return [row for row in self.rows if row.j_per_token is not None]
+
+
+class Spot(Struct, frozen=True):
+    """The lowest mean of a measured curve. p_best: of each row with energy, by key, that it is the lowest; None where
+    one of them ran once. flat: what cannot be told from it, without itself; why: what but chance stands in the way.
+    """
+
+    best: Row
+    p_best: dict[str, float] | None
+    flat: tuple[Row, ...]
+    why: str
+    claimed: bool
+    one_load: bool
+
+
+def at(row: Row, by: By) -> int | None:
+    """Where on the axis; None where it does not belong on such a curve."""
+    if by == "batch":
+        number = row.settings.get("batch", "").removeprefix("batch ")
+        return int(number) if number else None
+    return row.units if row.by_threads == (by == "threads") else None
+
+
+def rung(row: Row, by: By) -> str:
+    return f"batch {at(row, by)}" if by == "batch" else units(row)
+
+
+def curves(rows: Iterable[Row], by: By) -> list[Curve]:
+    """The curves that can be drawn. Rows whose other settings differ stand on curves of their own."""
+    found: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        if at(row, by) is not None:
+            settings = sorted((name, value) for name, value in row.settings.items() if name not in FREE[by])
+            work = (row.published, row.source, row.scope, row.weights, row.units) if by == "batch" else (row.class_,)
+            found.setdefault((row.model, row.system, row.component, *work, *settings), []).append(row)
+    groups = list(found.values())
+    firsts = [group[0] for group in groups]
+    several = [len({str(getattr(row, name)) for row in firsts}) > 1 for name in ("system", "component")]
+    names = [name for name in telling(firsts) if name not in ("cell", *(("batch", "text") if by == "batch" else ()))]
+    alike: dict[tuple[str, str], int] = {}
+    for row in firsts:
+        alike[row.model, row.system] = alike.get((row.model, row.system), 0) + 1
+    result = []
+    for group in groups:
+        first = group[0]
+        words = [short(first.model), *([short(first.system)] if several[0] else [])]
+        words += [text.component_name(first.component)] if several[1] else []
+        if alike[first.model, first.system] > 1:
+            words += [units(first)] if by == "batch" and first.units is not None else []
+            words += [first.settings[name] for name in names if name in first.settings]
+        words += ["published"] if first.published else []
+        ordered = sorted(group, key=lambda row: (at(row, by) or 0, row.key))
+        result.append(Curve(" · ".join(words), by, tuple(ordered)))
+    return result
+
+
+def longest(found: Sequence[Curve]) -> list[Curve]:
+    """Of many curves those with most rungs, in their order."""
+    if len(found) <= MOST_CURVES:
+        return list(found)
+    chosen = sorted(range(len(found)), key=lambda i: -len(found[i].rows))[:MOST_CURVES]
+    return [found[i] for i in sorted(chosen)]
+
+
+def spot_of(curve: Curve, values: Values) -> Spot | None:
+    """None where no best may be named: joules that were not measured, or fewer than two rungs with energy."""
+    rows = curve.known()
+    if not curve.measured or len(rows) < 2:
+        return None
+    found = sweet_spot([values[row.key, row.component] for row in rows])
+    best = rows[found.best]
+    hidden = {row.key: why for row in rows if row is not best and (why := gain_hides(best, row)) is not None}
+    return Spot(
+        best=best,
+        p_best=dict(zip((row.key for row in rows), found.p_best, strict=True)) if found.p_best is not None else None,
+        flat=tuple(
+            row for i, row in enumerate(rows) if row is not best and (i in found.flat or row.key in hidden)
+        ),
+        why="; ".join(dict.fromkeys(hidden.values())),
+        claimed=found.claimed and not hidden,
+        one_load=any(row.j_per_token is not None and row.j_per_token.basis != "loads" for row in rows),
+    )  # fmt: skip
+
+
+def curve_finding(curve: Curve, spot: Spot | None, *, reasons: bool = True) -> str:
+    """Where it is lowest and how sure that is; of joules that were not measured, that no best is named."""
+    rows = curve.known()
+    if not rows:
+        return f"{curve.name}: no energy, {text.shown(curve.rows[0].reason or 'no reason given', 160)}."
+    if not curve.measured:
+        return f"{curve.name}: {text.source_name(rows[0].source)} joules, {per_token(rows)}; no best setting is named."
+    if spot is None:
+        return f"{curve.name}: {per_token(rows)} with {rung(rows[0], curve.by)}; one setting is no curve."
+    best = spot.best.j_per_token
+    assert best is not None
+    shown = text.plus_minus(best.mean, best.half_width)
+    value = f"{rung(spot.best, curve.by)}, {shown.mean}{f' ± {shown.half}' if shown.half else ''} J/token"
+    if spot.p_best is None:
+        return f"{curve.name}: lowest mean with {value}; a setting that ran once has no spread, so no best is named."
+    likely = probability(spot.p_best[spot.best.key])
+    if spot.claimed:
+        return f"{curve.name}: the sweet spot is {value}, the lowest with a probability of {likely}."
+    start = f"{curve.name}: lowest mean with {value}, by repeats the lowest with a probability of {likely}"
+    if spot.flat:
+        others = text.listed(rung(row, curve.by) for row in spot.flat)
+        return f"{start}; {others} cannot be told from it{f': {spot.why}' if reasons and spot.why else ''}."
+    if spot.one_load:
+        return f"{start}; one process says nothing of others, so no best is named."
+    return f"{start}; that is below {text.percent(CLAIMED_FROM)}, so no best is named."
+
+
+def probability(p: float) -> str:
+    """As a share of draws: of 4000 that agree nothing finer than `above 99.9 %` is known."""
+    if p > 0.999:
+        return f"above 99.9{text.THIN}%"
+    return f"below 0.1{text.THIN}%" if p < 0.001 else text.percent(p) if p < 0.99 else f"{p * 100:.1f}{text.THIN}%"
+
+
+def scaling_title(found: Sequence[Curve], spots: Mapping[str, Spot | None]) -> str:
+    """Of the kind that most curves are of. spots: of those that are drawn, by `key_of`."""
+    long = [curve for curve in found if len(curve.known()) > 1]
+    if not long:
+        return "Scaling needs runs with more than one number of devices or threads, or more than one batch"
+    by = max(KINDS, key=lambda kind: sum(1 + curve.measured * len(long) for curve in long if curve.by == kind))
+    return kind_finding([curve for curve in long if curve.by == by], spots)
+
+
+def kind_finding(long: Sequence[Curve], spots: Mapping[str, Spot | None]) -> str:
+    """What curves of one kind have in common, in one sentence without a stop."""
+    by = long[0].by
+    long = [curve for curve in long if len(curve.known()) > 1]
+    measured = [curve for curve in long if curve.measured]
+    if not long:
+        return "No curve has two settings with energy"
+    if not measured:
+        kind = text.listed(sorted({text.source_name(curve.rows[0].source) for curve in long}))
+        more = "a larger batch does" if by == "batch" else f"more {by} do"
+        return f"What {more} to speed and energy: the joules are {kind}, so no best setting is named"
+    if len(measured) == 1:
+        return curve_finding(measured[0], spots.get(key_of(measured[0])), reasons=False).rstrip(".")
+    lowest = [min(curve.known(), key=_mean) for curve in measured]
+    ends = {
+        "the smallest batch" if by == "batch" else f"the fewest {by}": 0,
+        "the largest batch" if by == "batch" else f"the most {by}": -1,
+    }
+    counts = {
+        words: sum(at(row, by) == at(curve.known()[end], by) for row, curve in zip(lowest, measured, strict=True))
+        for words, end in ends.items()
+    }
+    words = max(counts, key=lambda name: counts[name])
+    number, several = counts[words], f"{len(measured)} measured curves"
+    who = f"All {several} have their"
+    if number < len(measured):
+        who = f"{number} of {several} {'has its' if number == 1 else 'have their'}"
+    drawn = [spot for curve in measured if (spot := spots.get(key_of(curve))) is not None]
+    clear = _clear(sum(spot.claimed for spot in drawn), len(drawn), len(measured))
+    return f"{who} lowest mean J/token with {words}; {clear}"
+
+
+def _clear(claimed: int, drawn: int, curves: int) -> str:
+    """On how many curves the lowest mean is a sweet spot that may be named."""
+    which = "" if drawn == curves else f" of the {drawn} drawn here"
+    if claimed == drawn:
+        return f"on each{which} it can be told from every other setting"
+    if claimed == 0:
+        return f"on none{which} can it be told from every other setting"
+    return f"on {claimed}{which or f' of {curves} curves'} it can be told from every other setting"
+
+
+def key_of(curve: Curve) -> str:
+    return f"{curve.by} {curve.rows[0].component} {' '.join(row.key for row in curve.rows)}"
+
+
+def _mean(row: Row) -> float:
+    return row.j_per_token.mean if row.j_per_token is not None else inf
