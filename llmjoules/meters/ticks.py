@@ -13,9 +13,9 @@ from math import floor, inf, sqrt
 from typing import NamedTuple
 
 SHARP = 0.25  # brackets up to this part of a period teach the beat
-FEWEST, MOST = 8, 32  # brackets behind a line
+FEWEST, MOST = 8, 64  # brackets behind a line
 GOOD = 0.07  # the beat is known while its dates are good to this part of a period: as good as reading ten times in one
-LEARN_AGAIN_S = 3.0  # a beat may slip: every so often it is looked at
+LEARN_AGAIN_S = 5.0  # a beat may slip: every so often it is looked at
 STILL_S = 2.0  # a total that has not moved for so long has no beat to be learned
 SURELY = 3.0  # half-widths by which a renewal must be missed before the beat counts as lost
 MARGIN = 1.6  # on the half-width of a date, since jitter is judged from few

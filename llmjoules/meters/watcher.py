@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import isfinite
+from random import uniform
 from typing import Any
 
 import msgspec
@@ -19,12 +20,14 @@ from llmjoules.records.record import Channel, DeviceState, MeterInfo
 
 # How often a meter is read: a tenth of its period finds the moment of its tick; more often than every 5 ms disturbs the
 # measured code, more rarely than every 100 ms leaves its edges vague. Counters that are renewed faster than we read
-# need no finding.
+# need no finding. At an even pace a tick would lie at the same place between two readings each time; so they are sooner
+# or later by up to DITHER of the pause, and together they show the beat much better than each of them.
 READ_EVERY_S = 0.02
+DITHER = 0.2
 READ_SHORTEST_S, READ_LONGEST_S = 0.005, 0.1
 # Far from edges, counters are read less: one whose beat is known once in a period, which its moments are reckoned from
 # (ticks.py); one that is renewed faster than we read as often as this.
-READ_RESTING_S = 0.1
+READ_RESTING_S = 0.2
 NEAR_EDGE_S = 0.25  # after an edge: two ticks of a counter that is renewed ten times a second
 STATE_EVERY_S = 1.0  # temperature and clocks move slowly, and asking for them takes longer than reading a counter
 MOST_STATES = 120  # looks at the devices that are kept
@@ -173,8 +176,8 @@ class Watcher:
         self.resting = False
 
     def _due_s(self, read_s: float) -> float:
-        dense_s = read_s + self._every_s
-        if not self._may_rest or read_s < self.dense_until_s:
+        dense_s = read_s + self._every_s * uniform(1 - DITHER, 1 + DITHER)
+        if not self._may_rest or self.problem is not None or read_s < self.dense_until_s:
             return dense_s
         if not self._ticks:
             return read_s + max(self._every_s, READ_RESTING_S)
