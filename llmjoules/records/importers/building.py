@@ -81,12 +81,13 @@ def totals_of(phase: Phase | None, channels: Iterable[Channel]) -> dict[str, Tot
 
 
 def apples_rail(channel: str) -> Channel:
-    """A rail of Apple's as the study's powermetrics gave it, or a process's share of the CPU's."""
+    """A rail of Apple's as the study's powermetrics gave it, or a process's share of the CPU's: both modelled."""
     return Channel(
         id=channel,
         component="gpu" if channel == "gpu:0" else "cpu",
         kind="interval",
         extent="process-share" if channel == PROCESS_SHARE else "device",
+        source="modelled",
         period_s=0.2,
         resolution=0.001,
         note=APPLES_MODEL,

@@ -98,6 +98,7 @@ class CodeCarbon(Importer):
                     units=energies.stated,
                     corrections=energies.corrections,
                     setting=said.get("experiment_id") or None,
+                    where=f"line {row.line}, run {row.fields[run_at or 0]}",
                 )  # fmt: skip
 
 

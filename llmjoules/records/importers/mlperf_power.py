@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from llmjoules.records.importers.building import Publisher, joules
 from llmjoules.records.importers.hookspecs import hookimpl
 from llmjoules.records.importers.power_trace import Trapezoid
@@ -21,6 +23,11 @@ from llmjoules.records.record import Channel, Figures, MeterInfo, Phase, Workloa
 
 TOOL = "MLPerf power log"
 WALL = Channel(id="wall", component="wall", kind="power", unit="W", period_s=1.0, resolution=0.1)
+TRAPEZOID = msgspec.structs.replace(
+    WALL,
+    id="wall@trapezoid",
+    note="the same samples by another rule: up to a second at each end of the window is missing",
+)
 TIME = "%m-%d-%Y %H:%M:%S.%f"
 NAMED = re.compile(r"(.+?)-(.+)-(offline|server|singlestream|multistream|interactive)-run_\d+-spl", re.IGNORECASE)
 OFF_BY_W = 0.15  # rounding of three channels against their sum
@@ -46,7 +53,7 @@ class MlperfPower(Importer):
         energies = Energies(units)
         factor = energies.factor("Watts", "W", TO_WATTS)
         window = _window(file, options)
-        whole, marks, sum_w, inside, off = Trapezoid("wall"), set(), 0.0, 0, 0
+        whole, inside, marks, off, channels = Trapezoid("wall"), Trapezoid(TRAPEZOID.id), set(), 0, 0
         begins = 0
         for line, text in file.lines():
             if not text.strip():
@@ -61,20 +68,21 @@ class MlperfPower(Importer):
                 continue
             begins = begins or line
             marks.add(mark)
+            channels = max(channels, len(parts_w))
             off += bool(parts_w) and abs(sum(parts_w) - power_w) > OFF_BY_W
             if window is not None and window[0] <= at_s <= window[1]:
-                inside += 1
-                sum_w += power_w * factor
+                inside.add(at_s, power_w * factor)
         if whole.samples < 2:
             yield Note("the log has fewer than two samples: there is no energy in it")
             return
         if off:
             yield Note(f"in {off} samples the channels do not add up to the total: the total was used")
         yield Unmapped("Volts, Amps, PF: means over the channels")
+        yield from [Unmapped("watts of single channels, parts of the total", channels)] if channels else []
         yield Note(
             f"marked {', '.join(sorted(marks))[:80]}: from idle to idle, and in another clock zone than the rows"
         )
-        yield from _record(file, options, energies, whole, window if inside else None, inside, sum_w, begins)
+        yield from _record(file, options, energies, whole, window if inside.samples else None, inside, begins)
 
 
 def _parse(text: str) -> tuple[float, float, list[float], str]:
@@ -117,7 +125,7 @@ def _beside(file: SourceFile, name: str) -> str:
 
 def _record(
     file: SourceFile, options: MlperfOptions, energies: Energies, whole: Trapezoid,
-    window: tuple[float, float] | None, inside: int, sum_w: float, begins: int,
+    window: tuple[float, float] | None, inside: Trapezoid, begins: int,
 ) -> Iterator[Item]:  # fmt: skip
     publisher, zero_s = Publisher(file, TOOL, options), whole.first_s or 0.0
     named = NAMED.fullmatch(file.stem)
@@ -126,13 +134,14 @@ def _record(
     summary = _summary(_beside(file, "mlperf_log_summary.txt"))
     figures, flags = None, []
     if window is not None:
-        mean_w, seconds = sum_w / inside, window[1] - window[0]
+        mean_w, seconds = inside.sum_w / inside.samples, window[1] - window[0]
+        method = f"mean of {inside.samples} samples times the scored window"
         phases.append(
             Phase(
                 name="inference",
                 start_s=window[0] - zero_s,
                 end_s=window[1] - zero_s,
-                energy=(joules("wall", mean_w * seconds, method=f"mean of {inside} samples times the scored window"),),
+                energy=(joules("wall", mean_w * seconds, method=method), inside.energy()),
             )
         )
         samples, tokens = summary.get("Samples per second"), summary.get("Tokens per second")
@@ -157,7 +166,7 @@ def _record(
         model=publisher.model(model),
         system=publisher.system(system, None, None, device="cuda"),
         workload=Workload(),
-        meters=(MeterInfo(name="ptdaemon", channels=(WALL,)),),
+        meters=(MeterInfo(name="ptdaemon", channels=(WALL, TRAPEZOID) if window is not None else (WALL,)),),
         phases=tuple(phases),
         figures=figures,
         flags=flags,

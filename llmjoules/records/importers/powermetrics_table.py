@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from llmjoules.records.importers.building import PROCESS_SHARE, Publisher, apples_rail, joules
 from llmjoules.records.importers.reading import TO_SECONDS, TO_WATTS, Energies, NotANumber, Row, SourceFile, number
 from llmjoules.records.importers.types import Bad, Item, Note, Options, Units, Unmapped
@@ -60,13 +62,16 @@ class _Segment:
 
     def energy(self) -> tuple[Energy, ...]:
         method = f"power times interval over {self.samples} samples"
-        left_out = f"; {self.without_share} samples without a share left out" if self.without_share else ""
+        shared = f"{method}, times the process's share of all tasks"
+        shared += f"; {self.without_share} samples without a share left out" if self.without_share else ""
+        shared += f"; {self.share_above_1} samples with a share above 1" if self.share_above_1 else ""
         share = self.share_j if self.without_share < self.samples else None
-        return (
+        found = (
             joules("gpu:0", self.gpu_j, method=method),
             joules("cpu:0", self.cpu_j, method=method),
-            joules(PROCESS_SHARE, share, method=f"{method}, times the process's share of all tasks{left_out}"),
+            joules(PROCESS_SHARE, share, method=shared),
         )
+        return tuple(msgspec.structs.replace(energy, largest_gap_s=self.longest_s) for energy in found)
 
     def flags(self) -> Iterator[str]:
         if self.stretched:
@@ -231,6 +236,7 @@ class _Maker:
             units=self._energies.stated,
             corrections=self._energies.corrections,
             setting=key,
+            where=f"line {segments[0].line}, {segments[-1].label}",
         )
 
     def _cap(self) -> int | None:

@@ -76,6 +76,7 @@ class Zeus(Importer):
                 units=energies.stated,
                 corrections=energies.corrections,
                 setting=window,
+                where=f"line {row.line}, {window}",
             )
             counts[window] = counts.get(window, 0) + 1
 
