@@ -155,17 +155,17 @@ def gains(records: Iterable[Run | Failed]) -> list[str]:
 
 
 def stopped(records: Iterable[Run]) -> list[str]:
-    """Of each cell in auto mode: how often it was run, and why no more."""
-    last: dict[str, Run] = {}
+    """Of each cell in auto mode, or of two that took turns: how often it was run, and why no more."""
+    last: dict[str, str] = {}
     for record in records:
-        if record.stopping is not UNSET:
-            last[record.cell] = record
-    lines = []
-    for record in last.values():
         stopping = record.stopping
-        assert stopping is not UNSET
-        lines.append(f"{record.model.name}{_rung(record)}: {stopping.reason}.")
-    return lines
+        if stopping is UNSET:
+            continue
+        if stopping.level is UNSET:
+            last[record.cell] = f"{record.model.name}{_rung(record)}: {stopping.reason}."
+        else:
+            last[record.study or ""] = f"The two cells: {stopping.reason}."
+    return list(last.values())
 
 
 def planned(preview: Preview) -> Iterator[Any]:

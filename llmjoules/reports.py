@@ -11,7 +11,7 @@ from rich.table import Table
 
 from llmjoules.console import table
 from llmjoules.records.compare import Checked, Compared, Comparison, Gain
-from llmjoules.records.difference import Bounded, Difference
+from llmjoules.records.difference import ALPHA, Bounded, Difference
 from llmjoules.records.fit import ACCEPTED, Fitted
 from llmjoules.sitegen import text
 
@@ -86,11 +86,16 @@ def _interval(row: Compared) -> str:
     over = f"{row.runs[0]} and {row.runs[1]} runs in {row.loads[0]} and {row.loads[1]} loads"
     if row.basis == "one run":
         return f"No interval: {over}."
+    if row.difference.alpha != ALPHA:
+        return f"Intervals that hold however often one looks, paired by load, since the sides took turns: {over}."
+    sides = " and ".join(name for name, factor in zip("AB", row.widened, strict=True) if factor > 1)
+    ended = f" The scatter of {sides} counts {max(row.widened):g} times, since repeats ended when they agreed."
+    ended = ended if sides else ""
     if row.difference.paired:
-        return f"95 % intervals, paired by load, since the sides took turns: {over}."
+        return f"95 % intervals, paired by load, since the sides took turns: {over}.{ended}"
     if row.basis == "loads":
-        return f"95 % intervals over loads (Welch): {over}."
-    return f"95 % intervals over runs (Welch): {over}. What differs from load to load is not in them."
+        return f"95 % intervals over loads (Welch): {over}.{ended}"
+    return f"95 % intervals over runs (Welch): {over}. What differs from load to load is not in them.{ended}"
 
 
 def gain(found: Gain) -> str:

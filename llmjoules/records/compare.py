@@ -9,8 +9,9 @@ from msgspec import Struct
 
 from llmjoules.records import stats
 from llmjoules.records.cells import Cell, Repeat, differences, load_of, pair, plain, telling
-from llmjoules.records.difference import ALPHA, Difference, Point, difference
+from llmjoules.records.difference import ALPHA, Difference, Point, difference, widened
 from llmjoules.records.drift import drift
+from llmjoules.records.ending import last_level, widening
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.record import SOURCES, Channel, Record
 
@@ -46,7 +47,8 @@ class Gain(Struct, frozen=True):
 class Compared(Struct, frozen=True, kw_only=True):
     """One figure of one component. figure: `whole` (J per output token), `prefill` (per prompt token), `decode` (per
     decoded token). basis: `loads`, `runs` (of one process on a side: what differs from load to load is not in the
-    interval) or `one run` (no interval). runs, loads: of A and of B.
+    interval) or `one run` (no interval). runs, loads: of A and of B. widened: by what the scatter of A and of B was
+    multiplied, since repeats that end when they look alike have too little of it.
     """
 
     figure: str
@@ -54,6 +56,7 @@ class Compared(Struct, frozen=True, kw_only=True):
     basis: str
     runs: tuple[int, int]
     loads: tuple[int, int]
+    widened: tuple[float, float]
     difference: Difference
     verdict: str
 
@@ -181,25 +184,42 @@ def _alone(a: dict[str, Scope], b: dict[str, Scope]) -> Iterator[tuple[str, Scop
 
 
 def _figures(a: Cell, b: Cell, of_a: str, of_b: str, title: str) -> Iterator[Compared]:
+    factors = widening(a.runs), widening(b.runs)
+    level = last_level(a.runs, b.runs)
     for figure in ("whole", "prefill", "decode"):
         runs_a = [(run, point) for run in a.runs if (point := _point(run, of_a, figure)) is not None]
         runs_b = [(run, point) for run in b.runs if (point := _point(run, of_b, figure)) is not None]
+        if level is not None:
+            runs_a, runs_b = _whole_pairs(runs_a, runs_b)
         if not runs_a or not runs_b:
             continue
         loads_a, loads_b = _loads(runs_a), _loads(runs_b)
-        paired = _took_turns(loads_a, loads_b)
+        paired = level is not None or _took_turns(loads_a, loads_b)
         several = len(loads_a) > 1 and len(loads_b) > 1
-        points_a, points_b = (_points(runs, loads) for runs, loads in ((runs_a, loads_a), (runs_b, loads_b)))
-        found = difference(points_a, points_b, paired=paired)
+        points_a, points_b = (
+            widened(_points(runs, loads), factor)
+            for runs, loads, factor in zip((runs_a, runs_b), (loads_a, loads_b), factors, strict=True)
+        )
+        found = difference(points_a, points_b, paired=paired, alpha=ALPHA if level is None else level)
         yield Compared(
             figure=figure,
             scope=title,
             basis="loads" if several else "one run" if found.p is None else "runs",
             runs=(len(runs_a), len(runs_b)),
             loads=(len(loads_a), len(loads_b)),
+            widened=factors,
             difference=found,
             verdict=found.verdict,
         )
+
+
+def _whole_pairs(
+    a: Sequence[tuple[Repeat, Point]], b: Sequence[tuple[Repeat, Point]]
+) -> tuple[list[tuple[Repeat, Point]], list[tuple[Repeat, Point]]]:
+    """Of cells in turns whose n-th repeats belong together: those that both have, in that order."""
+    by_number = [{run.repeat: (run, point) for run, point in side if run.repeat is not None} for side in (a, b)]
+    both = sorted(by_number[0].keys() & by_number[1].keys())
+    return [by_number[0][n] for n in both], [by_number[1][n] for n in both]
 
 
 def _point(run: Repeat, component: str, figure: str) -> Point | None:
@@ -344,7 +364,8 @@ def check(comparisons: Sequence[Comparison], max_rise: float) -> list[Checked]:
 def _one_sided(found: Difference) -> float | None:
     if found.p is None:
         return None
-    return found.p / 2 if found.joules.value > 0 else 1 - found.p / 2
+    p = min(1.0, found.p * ALPHA / found.alpha)  # as large a part of 5 % as it is of what it is held against
+    return p / 2 if found.joules.value > 0 else 1 - p / 2
 
 
 def _holm(ps: Sequence[tuple[int, float]], alpha: float) -> set[int]:

@@ -26,7 +26,7 @@ class Point(NamedTuple):
 
 
 class Bounded(Struct, frozen=True):
-    """A figure with the half-width of its 95 % interval; None where there is no interval."""
+    """A figure with the half-width of its interval (95 %, or what was asked for); None where there is none."""
 
     value: float
     half_width: float | None
@@ -35,8 +35,9 @@ class Bounded(Struct, frozen=True):
 class Difference(Struct, frozen=True, kw_only=True):
     """B − A in joules, its part due to power and its part due to time, and B over A.
 
-    p: two-sided. percent: of A, and the ends of its interval (Fieller: it leaves out zero exactly where p < 0.05), None
-    where the interval has no end. power, time: None where no time is known; they add up to `joules`.
+    p: two-sided. alpha: what it is held against; intervals are of 1 − alpha. percent: of A, and the ends of its
+    interval (Fieller: it leaves out zero exactly where p < alpha), None where the interval has no end. power, time:
+    None where no time is known; they add up to `joules`.
     """
 
     a: float
@@ -50,23 +51,24 @@ class Difference(Struct, frozen=True, kw_only=True):
     power: Bounded | None
     time: Bounded | None
     paired: bool
+    alpha: float = ALPHA
 
     @property
     def verdict(self) -> str:
         """`cheaper`, `dearer` (B than A), `not told apart`, or `unknown` where there is no interval."""
         if self.p is None:
             return "unknown"
-        if self.p >= ALPHA:
+        if self.p >= self.alpha:
             return "not told apart"
         return "cheaper" if self.joules.value < 0 else "dearer"
 
 
-def difference(a: Sequence[Point], b: Sequence[Point], *, paired: bool = False) -> Difference:
+def difference(a: Sequence[Point], b: Sequence[Point], *, paired: bool = False, alpha: float = ALPHA) -> Difference:
     """Compare the points of two sides, one at least on each, of positive mean; paired: the k-th belong together."""
     mean_a, mean_b = fmean(x.joules for x in a), fmean(x.joules for x in b)
-    half, p, degrees = _test([-x.joules for x in a], [x.joules for x in b], paired)
-    low, high = _fieller(a, b, degrees, paired) if degrees is not None else (None, None)
-    power, time = _parts(a, b, paired)
+    half, p, degrees = _test([-x.joules for x in a], [x.joules for x in b], paired, alpha)
+    low, high = _fieller(a, b, degrees, paired, alpha) if degrees is not None else (None, None)
+    power, time = _parts(a, b, paired, alpha)
     return Difference(
         a=mean_a,
         b=mean_b,
@@ -79,10 +81,28 @@ def difference(a: Sequence[Point], b: Sequence[Point], *, paired: bool = False) 
         power=power,
         time=time,
         paired=paired,
+        alpha=alpha,
     )
 
 
-def _test(a: Sequence[float], b: Sequence[float], paired: bool) -> tuple[float | None, float | None, float | None]:
+def widened(points: Sequence[Point], factor: float) -> list[Point]:
+    """The same means with so many times the scatter: for a side whose repeats ended because they looked alike."""
+    if factor == 1:
+        return list(points)
+    joules, seconds = fmean(x.joules for x in points), [x.seconds for x in points if x.seconds is not None]
+    middle_s = fmean(seconds) if seconds else 0.0
+    return [
+        Point(
+            joules + factor * (x.joules - joules),
+            None if x.seconds is None else middle_s + factor * (x.seconds - middle_s),
+        )
+        for x in points
+    ]
+
+
+def _test(
+    a: Sequence[float], b: Sequence[float], paired: bool, alpha: float
+) -> tuple[float | None, float | None, float | None]:
     """Half-width, two-sided p and degrees of freedom for mean(a) + mean(b)."""
     if paired:
         sums = [x + y for x, y in zip(a, b, strict=True)]
@@ -93,7 +113,7 @@ def _test(a: Sequence[float], b: Sequence[float], paired: bool) -> tuple[float |
         return None, None, None
     value, error = fmean(a) + fmean(b), sqrt(variance)
     p = two_sided_p(value / error, degrees) if error else float(not value)
-    return critical(ALPHA, degrees) * error, p, degrees
+    return critical(alpha, degrees) * error, p, degrees
 
 
 def _welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float | None]:
@@ -105,11 +125,13 @@ def _welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float | None]
     return va + vb, (va + vb) ** 2 / spread if spread else len(a) + len(b) - 2.0
 
 
-def _fieller(a: Sequence[Point], b: Sequence[Point], degrees: float, paired: bool) -> tuple[float | None, float | None]:
+def _fieller(
+    a: Sequence[Point], b: Sequence[Point], degrees: float, paired: bool, alpha: float
+) -> tuple[float | None, float | None]:
     """Ends, in percent, of the interval of B/A − 1: the ratios at which the same test would not tell B from ratio·A."""
     ja, jb = [x.joules for x in a], [x.joules for x in b]
     mean_a, mean_b = fmean(ja), fmean(jb)
-    t2 = critical(ALPHA, degrees) ** 2
+    t2 = critical(alpha, degrees) ** 2
     va, vb = _variance(ja) / len(ja), _variance(jb) / len(jb)
     both = _covariance(ja, jb) / len(ja) if paired else 0.0
     square, linear, rest = mean_a**2 - t2 * va, mean_a * mean_b - t2 * both, mean_b**2 - t2 * vb
@@ -119,7 +141,7 @@ def _fieller(a: Sequence[Point], b: Sequence[Point], degrees: float, paired: boo
     return tuple(100 * ((linear + sign * sqrt(inside)) / square - 1) for sign in (-1, 1))  # type: ignore[return-value]
 
 
-def _parts(a: Sequence[Point], b: Sequence[Point], paired: bool) -> tuple[Bounded | None, Bounded | None]:
+def _parts(a: Sequence[Point], b: Sequence[Point], paired: bool, alpha: float) -> tuple[Bounded | None, Bounded | None]:
     """ΔJ = ΔP·t̄ + P̄·Δt, exact for P = J̄/t̄ of each side; intervals to first order, over the same points."""
     if any(not x.seconds for x in (*a, *b)):
         return None, None
@@ -138,7 +160,7 @@ def _parts(a: Sequence[Point], b: Sequence[Point], paired: bool) -> tuple[Bounde
         [(1 - by_jb) * x.joules - by_tb * (x.seconds or 0) for x in b],
     )
     time = (jb - ja) - power
-    return Bounded(power, _test(*of_power, paired)[0]), Bounded(time, _test(*of_time, paired)[0])
+    return Bounded(power, _test(*of_power, paired, alpha)[0]), Bounded(time, _test(*of_time, paired, alpha)[0])
 
 
 def _variance(values: Sequence[float]) -> float:

@@ -330,6 +330,9 @@ class Stopping(Struct, frozen=True, kw_only=True):
 
     precision: the relative half-width that is wanted; half_width: the one there is, relative to `mean` (J per output
     token of `component`), by `rule`; null where there is no interval yet. basis: as of a mean on a page.
+    Of two cells in turns also the `difference` B − A in J per output token, over as many repeats of each as both have:
+    half_width is then that of the difference, relative to the `mean` of A, and level the part of alpha that this look
+    had.
     """
 
     stop: bool
@@ -342,6 +345,8 @@ class Stopping(Struct, frozen=True, kw_only=True):
     basis: str | None
     runs: Count
     loads: Count
+    difference: float | UnsetType = UNSET
+    level: float | UnsetType = UNSET
 
 
 class _Base(Struct, kw_only=True, tag_field="kind"):

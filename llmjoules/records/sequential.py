@@ -8,16 +8,18 @@ an unknown variance the share of each look goes to Student's t of its blocks (Po
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import sqrt
 from statistics import fmean, stdev
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llmjoules.records.student import NORMAL, critical, two_sided_p
 
 ALPHA = 0.05
+RULE = "paired interval of B − A over blocks, alpha spent over the looks after each block, leaves out zero or is within the precision"  # noqa: E501
 LEAST = 4  # blocks before the first look: below, Student's t has hardly a say
 MOST = 20
 _CELLS = 256  # of the grid on which the recursion integrates
@@ -37,7 +39,7 @@ class Look(Struct, frozen=True, kw_only=True):
 
     half_width: of an interval that holds however often one looks; different: it leaves out zero.
     reason: a code, a colon and a sentence: `different`, `resolved`, `most` (stop), `least`, `open` (go on).
-    level: the part of alpha that this look's own test has.
+    level: the part of alpha that this look's own test has. mean_a: of A, where the figures of both sides are known.
     """
 
     stop: bool
@@ -47,6 +49,7 @@ class Look(Struct, frozen=True, kw_only=True):
     half_width: float | None
     blocks: int
     level: float
+    mean_a: float | None = None
 
 
 def paired(differences: Sequence[float], alpha: float = ALPHA) -> Paired:
@@ -101,6 +104,23 @@ def look(
         blocks=n,
         level=level,
     )
+
+
+def judge(a: Mapping[int, float], b: Mapping[int, float], *, precision: float, most: int = MOST) -> Look:
+    """The look at which two cells in turns stop, or the last one so far.
+
+    a, b: figures by the number of the block; one that a side lacks is left out. precision: relative to A, at which it
+    is enough to know that they are equal. Every look is made anew in the order of blocks, so that a study which is
+    resumed decides as one that was not interrupted.
+    """
+    both = sorted(a.keys() & b.keys())
+    for blocks in range(min(LEAST, len(both)), len(both) + 1):
+        seen = both[:blocks]
+        mean_a = fmean(a[n] for n in seen) if seen else None
+        found = look([b[n] - a[n] for n in seen], most=most, resolution=precision * (mean_a or 0.0))
+        if found.stop:
+            break
+    return replace(found, mean_a=mean_a)
 
 
 def spent(fraction: float, alpha: float = ALPHA) -> float:

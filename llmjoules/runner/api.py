@@ -12,7 +12,7 @@ import msgspec
 from llmjoules.meters.monitor import Monitor
 from llmjoules.records.ids import new_id
 from llmjoules.records.physics import flagged
-from llmjoules.records.record import Failed, Run, Stopping, encode
+from llmjoules.records.record import Failed, Run, encode
 from llmjoules.records.store import ResultsFile
 from llmjoules.runner import events
 from llmjoules.runner.launcher import NotBegun, not_begun, run_process
@@ -168,19 +168,7 @@ def _completed(record: Run | Failed, cell: Settings, schedule: Schedule) -> Run 
     record.flags = flagged(record)
     known = schedule.saw(record)
     if known is not None:
-        estimate = known.estimate
-        record.stopping = Stopping(
-            stop=known.stop,
-            reason=known.reason,
-            rule=known.rule,
-            precision=known.precision,
-            component=schedule.component(record.cell),
-            half_width=known.half_width,
-            mean=estimate.mean if estimate is not None else None,
-            basis=estimate.basis if estimate is not None else None,
-            runs=estimate.runs if estimate is not None else 0,
-            loads=estimate.loads if estimate is not None else 0,
-        )
+        record.stopping = known
     return record
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
 from llmjoules.records.record import Failed, Run
-from llmjoules.records.stopping import MOST
 from llmjoules.records.store import read_results
 from llmjoules.runner.resume import Before, before
 from llmjoules.runner.schedule import Schedule, dealt
@@ -46,7 +45,7 @@ def preview(plan: Plan, out: Path) -> Preview:
     found = before(out, plan.study) if plan.study is not None else Before([], 0)
     paces = _paces({cell.cell for cell in plan.cells}, out)
     schedule = Schedule(plan, found.done)
-    left = list(schedule) if plan.precision is None else [(cell, range(MOST)) for cell in plan.cells]
+    left = list(schedule) if plan.precision is None else list(_open(plan, schedule))
     rows = [_row(cell, repeats, "") for cell, repeats in left]
     if plan.precision is None:
         still = {(cell.cell, repeat) for cell, repeats in left for repeat in repeats}
@@ -66,6 +65,14 @@ def preview(plan: Plan, out: Path) -> Preview:
         rows, f"{done}{runs} runs{processes}, {most}about {_words(seconds)} ({how}); nothing was run." if left else
         f"{done}Nothing is left to run.",
     )  # fmt: skip
+
+
+def _open(plan: Plan, schedule: Schedule) -> Iterator[tuple[Settings, range]]:
+    """In auto mode: the cells that have not ended, with as many repeats as there may be more of."""
+    for cell in plan.cells:
+        begun = len(schedule.done_of(cell))
+        if begun < plan.most and not schedule.ended(cell):
+            yield cell, range(begun, plan.most)
 
 
 def _row(cell: Settings, repeats: range, state: str) -> Row:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from llmjoules.records import stopping
+from llmjoules.records import sequential, stopping
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.ids import short_hash
 from llmjoules.runner.ladder import rungs
@@ -147,7 +147,8 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     precision: the relative half-width at which auto mode stops; None for a fixed number of repeats. auto_loads: in auto
     mode the most processes of a cell, None for one a run. blocks, seed: cells of a study come in random order within
-    blocks. study: its name and hash, `name@hash`. ab: two cells that take turns and are compared at the end.
+    blocks. study: its name and hash, `name@hash`. ab: two cells that take turns, and are compared at the end or, in
+    auto mode, after each turn of both.
     """
 
     cells: tuple[Settings, ...]
@@ -164,7 +165,14 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def runs(self) -> int:
         """In auto mode, the most there can be."""
-        return len(self.cells) * (self.repeats if self.precision is None else stopping.MOST)
+        return len(self.cells) * self.most
+
+    @property
+    def most(self) -> int:
+        """Repeats of a cell; in auto mode, the most there can be."""
+        if self.precision is None:
+            return self.repeats
+        return (self.auto_loads or sequential.MOST) if self.ab else stopping.MOST
 
     def deals(self) -> list[range]:
         """The repeats that each process of a cell does."""

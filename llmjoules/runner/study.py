@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from llmjoules.records import sequential
 from llmjoules.records.errors import LlmjoulesError, nearest
 from llmjoules.records.fit import grid
 from llmjoules.records.ids import short_hash
@@ -172,6 +173,12 @@ def plan_of(study: Study, *, ab: bool = False) -> Plan:
     if ab and len(cells) != 2:
         raise LlmjoulesError(
             "--ab compares two cells.", f"The study {study.name} has {len(cells)}.", "Let its lists make two."
+        )
+    if ab and auto and loads is not None and loads < sequential.LEAST:
+        raise LlmjoulesError(
+            f"--loads {loads} is too few for --ab with --repeats auto.",
+            "Each load of both cells is a block, and nothing is told from fewer than four.",
+            f"Give more, or leave it out: --loads {sequential.MOST}",
         )
     return Plan(
         cells=tuple(cells.values()),

@@ -7,6 +7,7 @@ from math import sqrt
 
 import numpy as np
 
+from llmjoules.records.difference import Point
 from llmjoules.records.stopping import Judgement, judge
 
 TRUTH = 100.0
@@ -40,3 +41,11 @@ def judged(values: np.ndarray, precision: float) -> tuple[Judgement, int]:
 def covers(judgement: Judgement, truth: float = TRUTH) -> bool:
     found = judgement.estimate
     return found is not None and found.half_width is not None and abs(found.mean - truth) <= found.half_width
+
+
+def ended(rng: np.random.Generator, each: int, spread: float, between: float) -> tuple[list[Point], bool]:
+    """Means of the loads that a study of ±2 to 3 % makes, and whether it stopped because that was reached."""
+    values = repeats(rng, 30 // each, each, spread, between, 0.3 if each > 1 else 0.0)
+    judgement, runs = judged(values, 0.02 if each == 1 else 0.03)
+    means = values[: runs // each].mean(axis=1)
+    return [Point(mean, None) for mean in means.tolist()], judgement.reason.startswith("precise")

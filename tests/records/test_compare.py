@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from llmjoules.records.cells import Cell, Selection, cells_of, differences, pair
 from llmjoules.records.compare import Comparison, check, compare
 from llmjoules.records.errors import LlmjoulesError
-from llmjoules.records.record import Channel, DeviceState, MeterInfo, Run, encode
+from llmjoules.records.record import Channel, DeviceState, MeterInfo, Run, Stopping, encode
 from tests.builders import ESTIMATE, NVML, RAPL, make_run
 
 MOCK = MeterInfo(name="mock", channels=(Channel(id="cpu:0", component="cpu", kind="counter", source="simulated"),))
@@ -134,6 +134,48 @@ def test_a_cell_without_a_partner_is_named() -> None:
 def test_sides_that_took_turns_are_paired(hours_a: tuple[int, ...], hours_b: tuple[int, ...], paired: bool) -> None:
     found = one(runs(hours=hours_a), runs(hours=hours_b, dtype="bfloat16"))
     assert {row.difference.paired for row in found.compared} == {paired}
+
+
+def ended(found: list[Run], reason: str, **more: Any) -> list[Run]:
+    """The same runs, the last of which says how their repeats ended."""
+    said = Stopping(
+        stop=not reason.startswith("open"),
+        reason=reason,
+        rule="",
+        precision=0.02,
+        component="cpu",
+        half_width=0.02,
+        mean=4.0,
+        basis="loads",
+        runs=len(found),
+        loads=len(found),
+        **more,
+    )
+    return [*found[:-1], replace(found[-1], stopping=said)]
+
+
+def test_sides_that_ended_since_they_looked_alike_have_wider_intervals() -> None:
+    plain = one(runs(), runs(30.0, day=2)).compared[0]
+    precise = "precise: ± 1.9 % over 4 loads"
+    both = one(ended(runs(), precise), ended(runs(30.0, day=2), precise)).compared[0]
+    assert (both.widened, plain.widened) == ((1.15, 1.15), (1.0, 1.0))
+    assert both.difference.joules.value == plain.difference.joules.value
+    assert both.difference.joules.half_width == pytest.approx(1.15 * plain.difference.joules.half_width)
+    assert both.difference.power.half_width == pytest.approx(1.15 * plain.difference.power.half_width)
+    most = ended(runs(), "most: ± 4 % over 30 loads")
+    assert one(most, ended(runs(30.0, day=2), precise)).compared[0].widened == (1.0, 1.15)
+
+
+def test_cells_in_turns_are_judged_by_their_last_look_over_whole_pairs() -> None:
+    """Difference −1 J, of pairs −1 ± 0.01 alternately; t(3) at a level of 1 % is 5.8409: ± 5.8409·0.011547/2."""
+    a = [replace(run, repeat=n, study="s@1") for n, run in enumerate(runs())]
+    b = [replace(run, repeat=n, study="s@1") for n, run in enumerate(runs(30.0, loads=5, day=2, dtype="bfloat16"))]
+    found = one(ended(a, "different: …", level=0.01), ended(b, "open: …", level=0.001)).compared[0]
+    assert (found.loads, found.difference.paired, found.difference.alpha) == ((4, 4), True, 0.01)
+    assert found.difference.joules.value == pytest.approx(-1.0)
+    assert found.difference.joules.half_width == pytest.approx(5.8409 * 0.0115470 / 2, rel=1e-4)
+    other = [replace(run, study="s@2") for run in ended(b, "open: …", level=0.001)]
+    assert one(ended(a, "different: …", level=0.01), other).compared[0].difference.alpha == 0.05
 
 
 def test_the_gain_cancels_on_one_device_only() -> None:

@@ -7,7 +7,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from llmjoules.records.sequential import Look, bounds, look, look_levels, paired, spent
+from llmjoules.records.sequential import Look, bounds, judge, look, look_levels, paired, spent
 
 STUDIES = 1000
 
@@ -58,6 +58,28 @@ def test_equal_cells_are_called_different_in_five_of_a_hundred_studies(most: int
     rng = np.random.default_rng(most)
     wrong = [studied(rng.normal(0, 1.5, most), resolution).different for _ in range(STUDIES)]
     assert sum(wrong) / STUDIES <= 0.06 + sqrt(0.06 * 0.94 / STUDIES)
+
+
+@pytest.mark.parametrize(("spread", "most"), [(3.0, 20), (8.0, 12)])
+def test_two_equal_cells_in_turns_are_called_different_in_at_most_six_of_a_hundred(spread: float, most: int) -> None:
+    """As a study stops that looks after each block, also where it stops since both are equal within 2 %."""
+    rng = np.random.default_rng(most)
+    wrong = 0
+    for _ in range(2 * STUDIES):
+        drift = rng.normal(0, 5, most)  # of the machine, which both see
+        a, b = (dict(enumerate(100 + drift + rng.normal(0, spread, most))) for _ in "ab")
+        wrong += judge(a, b, precision=0.02, most=most).different
+    assert wrong / (2 * STUDIES) <= 0.06
+
+
+def test_blocks_count_where_both_sides_have_a_figure_and_stop_at_the_first_look_that_says_so() -> None:
+    a = dict.fromkeys(range(8), 100.0) | {2: 100.5, 5: 99.5}
+    b = {n: value + 10 + 0.5 * (n % 2) for n, value in a.items() if n != 3}
+    found = judge(a, b, precision=0.02, most=20)
+    assert found.reason.startswith("different: ")
+    assert (found.blocks, found.mean_a) == (5, pytest.approx(100.0))  # 0, 1, 2, 4, 5
+    assert found.difference == pytest.approx((10 + 10.5 + 10 + 10 + 10.5) / 5)
+    assert judge({}, {}, precision=0.02).reason.startswith("least: 0 of")
 
 
 def test_the_interval_at_the_stop_covers_the_truth_and_a_clear_difference_stops_early() -> None:

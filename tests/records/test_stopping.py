@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmjoules.records.difference import difference, widened
+from llmjoules.records.ending import WIDENED
 from llmjoules.records.stopping import judge, lag_one, runs_per_load
-from tests.records.studies import covers, judged, repeats
+from tests.records.studies import covers, ended, judged, repeats
 
 STUDIES = 1000
 TOLERANCE = 2 * sqrt(0.92 * 0.08 / STUDIES)  # two standard errors of a share seen in so many studies: 1.7 points
@@ -139,3 +141,19 @@ def test_intervals_of_studies_that_stopped_cover_the_truth(
     assert covered >= 0.92 - TOLERANCE
     if not between and not rho:
         assert np.median([runs for _, runs in stops]) <= 14
+
+
+@pytest.mark.parametrize(("each", "spread", "between"), [(1, 4.0, 0.0), (2, 3.0, 3.0)])
+def test_equal_cells_that_both_stopped_are_called_different_in_at_most_six_of_a_hundred(
+    each: int, spread: float, between: float
+) -> None:
+    """With the scatter widened as `compare` does; without that, in more."""
+    rng = np.random.default_rng(each)
+    wrong = dict.fromkeys((1.0, WIDENED), 0)
+    for _ in range(STUDIES):
+        sides = [ended(rng, each, spread, between) for _ in "ab"]
+        for factor in wrong:
+            a, b = (widened(points, factor if precise else 1.0) for points, precise in sides)
+            wrong[factor] += difference(a, b).verdict != "not told apart"
+    assert wrong[WIDENED] / STUDIES <= 0.06
+    assert wrong[1.0] / STUDIES > 0.065

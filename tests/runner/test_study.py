@@ -6,13 +6,18 @@ import json
 import os
 import socket
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmjoules.records.cells import cells_of
+from llmjoules.records.compare import compare
 from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.record import Error, Failed, Run, encode
+from llmjoules.runner.preview import preview
 from llmjoules.runner.prompts import prompt_of
 from llmjoules.runner.resume import before, claimed
 from llmjoules.runner.schedule import Schedule, dealt
@@ -103,11 +108,12 @@ def test_the_papers_rungs_are_gpus_and_threads_only_when_they_are_asked_for() ->
         ("models = ['a']\nthreads = [1]\ndevices = [1]", ["devices and threads"]),
         ("models = ['a']\nstrategy = 'tensor-parallel'", ["cannot be run yet"]),
         ("models = ['a']\nrepeats = 'auto'\nprecision = 'much'", ["--precision much"]),
+        ("models = ['a', 'b']\nrepeats = 'auto'\nloads = 3", ["--loads 3 is too few for --ab"]),
     ],
 )
 def test_a_mistake_is_named_with_file_or_key(tmp_path: Path, text: str, words: list[str]) -> None:
     with pytest.raises(LlmjoulesError) as caught:
-        plan_of(read_study(written(tmp_path, text), {}))
+        plan_of(read_study(written(tmp_path, text), {}), ab="--ab" in words[0])
     for word in words:
         assert word in str(caught.value)
 
@@ -161,6 +167,74 @@ def test_in_auto_mode_a_steady_cell_ends_early_and_a_scattered_one_goes_on() -> 
     assert counts[wild.cell] == 30
     assert last[steady.cell].reason.startswith("precise")
     assert last[wild.cell].reason.startswith("most")
+
+
+def in_turns(most: int | None = None, precision: float = 0.02) -> Plan:
+    return Plan(cells=CELLS[:2], repeats=1, loads=1, precision=precision, auto_loads=most, study="x@1", ab=True)
+
+
+def looked_at(plan: Plan, done: Sequence[Run | Failed], dearer: float, fails: int | None = None) -> list[Run | Failed]:
+    """What a study of two cells measures beside what is done: the second is dearer, and repeat `fails` of it fails."""
+    schedule = Schedule(plan, done)
+    made: list[Run | Failed] = []
+    for cell, repeats in schedule:
+        factor = 1.0 if cell is CELLS[0] else dearer
+        for repeat in repeats:
+            noise = 1 + 0.01 * (7 * repeat % 5 - 2) * (1 if cell is CELLS[0] else -1)
+            run = make_run(
+                cell=cell.cell, repeat=repeat, load=f"{cell.cell}{repeat}", study="x@1", inference_w=40 * factor * noise
+            )
+            made.append(failed(run) if repeat == fails and cell is CELLS[1] else run)
+            made[-1].stopping = schedule.saw(made[-1])
+    return made
+
+
+def failed(run: Run) -> Failed:
+    kept = {name: getattr(run, name) for name in Failed.__struct_fields__ if hasattr(run, name)}
+    return Failed(**kept | {"error": Error(phase="inference", message="gone")})
+
+
+def test_two_cells_in_turns_stop_when_they_are_told_apart_and_the_record_says_so() -> None:
+    made = looked_at(in_turns(), [], 1.2)
+    order = [(CELLS.index(next(c for c in CELLS if c.cell == record.cell)), record.repeat) for record in made]
+    assert order == [
+        turn for n in range(len(made) // 2) for turn in ([(0, n), (1, n)] if n % 2 == 0 else [(1, n), (0, n)])
+    ]
+    assert 2 * 4 < len(made) < 2 * 20
+    *open_, last = (record.stopping for record in made)
+    assert not any(stopping.stop for stopping in open_)
+    assert last.reason.startswith("different: ")
+    # 4 J a token, and 20 % more
+    assert (last.mean, last.difference) == (pytest.approx(4.0, rel=0.01), pytest.approx(0.8, abs=0.06))
+    assert 0 < last.level < 0.05
+    [found], _ = compare(*(cells_of(record for record in made if record.cell == cell.cell) for cell in CELLS[:2]))
+    whole = found.compared[0].difference
+    assert (whole.verdict, whole.alpha) == ("dearer", last.level)
+    assert whole.joules.half_width == pytest.approx(last.half_width * last.mean)
+
+
+def test_equal_ones_stop_at_the_precision_and_an_interrupted_study_goes_on_to_the_same_end() -> None:
+    made = looked_at(in_turns(), [], 1.0)
+    assert made[-1].stopping.reason.startswith("resolved: ")
+    for cut in (0, 1, 5, len(made) - 1, len(made)):
+        rest = looked_at(in_turns(), made[:cut], 1.0)
+        assert [(record.cell, record.repeat, record.stopping) for record in rest] == [
+            (record.cell, record.repeat, record.stopping) for record in made[cut:]
+        ]
+
+
+def test_a_preview_of_a_study_that_goes_by_what_it_knows_shows_what_is_open(tmp_path: Path) -> None:
+    made = looked_at(in_turns(), [], 1.0)
+    for count, words in ((5, "5 runs are done. 35 runs of 2 cells, at most about"), (len(made), "Nothing is left")):
+        (tmp_path / "r.jsonl").write_bytes(b"".join(encode(record) + b"\n" for record in made[:count]))
+        assert words in preview(in_turns(), tmp_path).sentence
+
+
+def test_a_block_with_a_failure_counts_for_neither_side_and_the_most_is_the_number_of_loads() -> None:
+    made = looked_at(in_turns(most=6, precision=0.001), [], 1.001, fails=2)
+    assert len(made) == 2 * 6
+    assert made[-1].stopping.runs == 2 * 5
+    assert made[-1].stopping.reason == "open: not told apart in 5 of at most 6 blocks"
 
 
 def test_a_study_is_held_by_one_process_and_a_claim_whose_process_is_gone_is_taken_over(tmp_path: Path) -> None:
