@@ -212,6 +212,7 @@ def _power(joules: float | None, seconds: float | None) -> float | None:
     return joules / seconds if joules is not None and seconds else None
 
 
+_END = "\r\n"
 # A spreadsheet takes a cell that begins with one of these for a formula, some also the full-width forms
 # (owasp.org/www-community/attacks/CSV_Injection). The quote is here so that taking one away gives back every text.
 _FORMULA = tuple("=+-@\t\r\n'＝＋－＠")
@@ -223,12 +224,25 @@ def write_csv(table: Iterable[Row], stream: BinaryIO) -> None:
     A text that a spreadsheet could take for a formula begins with one more `'`.
     """
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="", write_through=False)
+    line = csv.writer(_Line()).writerow  # lines end as in RFC 4180: Python 3.11 would not quote a \r before a \n
+    of_record: Row = ()
+    head = ""
     try:
-        writer = csv.writer(text)  # lines end as in RFC 4180: Python 3.11 would not quote a \r if they ended in \n
-        writer.writerow([column.name for column in COLUMNS])
-        writer.writerows([_cell(value) for value in row] for row in table)
+        text.write(line([column.name for column in COLUMNS]))
+        for row in table:
+            if row[: len(_OF_RECORD)] != of_record:  # else the words are as before: most of the time goes into them
+                of_record = row[: len(_OF_RECORD)]
+                head = line([_cell(value) for value in of_record])[: -len(_END)]
+            text.write(f"{head},{line([_cell(value) for value in row[len(_OF_RECORD) :]])}")
     finally:
         text.detach()  # the stream is the caller's to close
+
+
+class _Line:
+    """What csv writes to here, it returns."""
+
+    def write(self, line: str) -> str:
+        return line
 
 
 def _cell(value: Any) -> Any:

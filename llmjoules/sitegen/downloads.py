@@ -1,35 +1,50 @@
-"""The records themselves, to take away: compressed lines, a part per stretch of an input file, with checksums."""
+"""The records to take away: as compressed lines, and as the table of their energies; with checksums.
+
+A part holds some blocks of an input file in three forms. It is made anew only when one of its blocks has changed.
+"""
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from msgspec import Struct
 
+from llmjoules.records.export_parquet import write_parquet
+from llmjoules.records.export_table import COLUMNS, Row, rows_of, write_csv
 from llmjoules.records.ids import short_hash
+from llmjoules.records.store import read_lines
 from llmjoules.sitegen import text
 from llmjoules.sitegen.inputs import Block
 
-PART_BLOCKS = 16  # of 4 MB: a part is about 20 MB compressed, and is made anew when a line is added to it
-LEVEL = 6  # of zstd: smaller than gzip's best, in the time of its fourth
-PIECE_BYTES = 4 << 20
+PART_BLOCKS = 8  # of 4 MB: a part is about 8 MB compressed, and is made anew when a line is added to it
+# Of zstd, which every reader of the tables knows and which takes a fifth less than gzip's best in half its time. Traces
+# hardly get smaller above 6; tables, which repeat themselves, do.
+LEVEL, TABLE_LEVEL = 6, 9
+ENDINGS = (".jsonl.zst", ".csv.zst", ".parquet")
+SCHEMA, TABLE_COLUMNS, SUMS = "downloads/schema.json", "downloads/columns.csv", "downloads/SHA256SUMS"
 
 
 class PartJob(Struct, frozen=True, tag="part"):
-    """Bytes of a results file to be compressed. skip: offset and length of lines that are no records of ours, and that
-    nobody meant to publish. target: the file to write."""
+    """Bytes of a results file to be written in all forms. skip: offset and length of lines that are no records of ours,
+    and that nobody meant to publish. again: offsets of records whose id came before: they are in no table. target: the
+    files to write, without their endings.
+    """
 
     file: str
     start: int
     end: int
     skip: tuple[tuple[int, int], ...]
+    again: frozenset[int]
     target: str
 
 
 class Part(Struct, frozen=True):
-    """path: within the site. name: of the file that it is a part of. key: changes with its bytes."""
+    """path: within the site, without ending. name: of the file that it is a part of. key: changes with its bytes."""
 
     path: str
     name: str
@@ -37,7 +52,16 @@ class Part(Struct, frozen=True):
     start: int
     end: int
     skip: tuple[tuple[int, int], ...]
+    again: tuple[int, ...]
     key: str
+
+    @property
+    def paths(self) -> list[str]:
+        return [self.path + ending for ending in ENDINGS]
+
+    def job(self, folder: Path) -> PartJob:
+        again = frozenset(self.again)
+        return PartJob(self.file, self.start, self.end, self.skip, again, str(folder / self.path))
 
 
 class File(Struct, frozen=True):
@@ -49,13 +73,37 @@ class File(Struct, frozen=True):
     sha256: str
 
 
+class Form(NamedTuple):
+    """Files of one form as the page lists them. ending: of their names."""
+
+    heading: str
+    about: str
+    ending: str
+
+
+FORMS = (
+    Form("Records", "One JSON object a line, traces included.", ".jsonl.zst"),
+    Form("Table as CSV", "One row for each energy that a record states, with a header in each file.", ".csv.zst"),
+    Form("Table as Parquet", "The same rows; unit and meaning stand in each field's metadata.", ".parquet"),
+    Form("What the files mean", "The schema of a record, and the columns of the table with units and meaning.", ""),
+)
+
+
 def checksums(found: Iterable[File]) -> bytes:
     """As `sha256sum --check` reads them, in the folder of the downloads."""
     return "".join(f"{file.sha256}  {file.path.removeprefix('downloads/')}\n" for file in found).encode()
 
 
-def parts_of(blocks: Sequence[Block], skips: Mapping[str, Sequence[tuple[int, int]]]) -> list[Part]:
-    """In the order of files. Where a file has several parts they are numbered."""
+def columns_csv() -> bytes:
+    found = io.StringIO()
+    csv.writer(found).writerows([("column", "type", "unit", "meaning"), *COLUMNS])
+    return found.getvalue().encode()
+
+
+def parts_of(
+    blocks: Sequence[Block], skips: Mapping[str, Sequence[tuple[int, int]]], again: Mapping[str, Sequence[int]]
+) -> list[Part]:
+    """In the order of files. Where a file has several parts they are numbered. skips, again: by the blocks' place."""
     by_place: dict[str, list[Block]] = {}
     for block in blocks:
         by_place.setdefault(block.place, []).append(block)
@@ -67,34 +115,48 @@ def parts_of(blocks: Sequence[Block], skips: Mapping[str, Sequence[tuple[int, in
             which = f".{number:03d}" if len(own) > PART_BLOCKS else ""
             start, end = some[0].start, some[-1].end
             skip = tuple(one for one in skips.get(place, ()) if start <= one[0] < end)
-            key = short_hash([[block.sha256 for block in some], skip])
-            path = f"downloads/{name}{which}.jsonl.zst"
-            parts.append(Part(path, some[0].name, some[0].file, start, end, skip, key))
+            twice = tuple(offset for offset in again.get(place, ()) if start <= offset < end)
+            key = short_hash([[block.sha256 for block in some], skip, twice])
+            path = f"downloads/{name}{which}"
+            parts.append(Part(path, some[0].name, some[0].file, start, end, skip, twice, key))
     return parts
 
 
 def write_part(job: PartJob) -> list[str]:
-    """The part's SHA-256."""
+    """The SHA-256 of each form, in the order of ENDINGS."""
+    Path(job.target).parent.mkdir(parents=True, exist_ok=True)
+    rows = list(_rows(job))
+    as_csv, as_parquet = io.BytesIO(), io.BytesIO()
+    write_csv(rows, as_csv)
+    write_parquet(rows, as_parquet)
+    lines = _compressed(b"".join(_pieces(job)), LEVEL)
+    forms = (lines, _compressed(as_csv.getvalue(), TABLE_LEVEL), as_parquet.getvalue())
+    for ending, content in zip(ENDINGS, forms, strict=True):
+        Path(job.target + ending).write_bytes(content)
+    return [hashlib.sha256(content).hexdigest() for content in forms]
+
+
+def _compressed(content: bytes, level: int) -> bytes:
+    """In one frame: some readers (pandas among them) stop at the end of the first."""
     import pyarrow
 
-    codec, digest, target = pyarrow.Codec("zstd", LEVEL), hashlib.sha256(), Path(job.target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("wb") as sink:
-        for piece in _pieces(job):  # frames one after the other are a file of zstd
-            frame = codec.compress(piece, asbytes=True)
-            digest.update(frame)
-            sink.write(frame)
-    return [digest.hexdigest()]
+    compressed: bytes = pyarrow.Codec("zstd", level).compress(content, asbytes=True)
+    return compressed
+
+
+def _rows(job: PartJob) -> Iterator[Row]:
+    with open(job.file, "rb") as stream:
+        stream.seek(job.start)
+        for line in read_lines(stream, 0, job.end):
+            if not isinstance(line.found, str) and line.offset not in job.again:
+                yield from rows_of(line.found)
 
 
 def _pieces(job: PartJob) -> Iterator[bytes]:
     with open(job.file, "rb") as stream:
         for start, end in _stretches(job):
             stream.seek(start)
-            left = end - start
-            while left and (piece := stream.read(min(left, PIECE_BYTES))):
-                left -= len(piece)
-                yield piece
+            yield stream.read(end - start)
 
 
 def _stretches(job: PartJob) -> Iterator[tuple[int, int]]:

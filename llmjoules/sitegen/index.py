@@ -181,6 +181,13 @@ class Index:
             )
         ]
 
+    def again(self) -> list[tuple[int, int]]:
+        """File and offset of records that do not count, since their id came before."""
+        found: list[tuple[int, int]] = self.rows(
+            'SELECT file, "offset" FROM found ANTI JOIN record USING (file, line) ORDER BY file, "offset"'
+        )
+        return found
+
     def lines(self, where: str, *values: Any) -> list[RunLine]:
         """As lists show them, in the order of pages; `where` may begin with a condition and end with a limit."""
         query = f"SELECT page, load_number, listed FROM record LEFT JOIN numbered USING (pos) WHERE {where}"

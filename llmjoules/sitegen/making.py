@@ -138,7 +138,10 @@ class Build:
         skips: dict[str, list[tuple[int, int]]] = {}
         for block, note in zip(self.inputs.blocks, notes, strict=True):
             skips.setdefault(block.place, []).extend((offset, length) for _, _, offset, length in note["bad"])
-        pages = self._write(site, skips)
+        again: dict[str, list[int]] = {}
+        for number, offset in index.again():
+            again.setdefault(self.inputs.blocks[number].place, []).append(offset)
+        pages = self._write(site, downloads.parts_of(self.inputs.blocks, skips, again))
         return Report(index.count("run"), index.count("failed"), index.count("published"), bad, pages)
 
     def remember(self, report: Report) -> None:
@@ -176,7 +179,7 @@ class Build:
             return table
         return None
 
-    def _write(self, site: Site, skips: dict[str, list[tuple[int, int]]]) -> int:
+    def _write(self, site: Site, parts: Sequence[downloads.Part]) -> int:
         """Write or keep every file; how many of them are pages."""
         for name, content in self._assets.items():
             self._put(name, content)
@@ -185,23 +188,18 @@ class Build:
         if site.shell:
             for name, content in (*data.where_scripts(site.places), *data.setting_scripts(site.settings())):
                 self._put(name, content)
-        parts = downloads.parts_of(self.inputs.blocks, skips)
         run_pages = self._run_pages(site)
         pages = [page for page in site.pages() if not self._keep(page.path, self._page_key(page))]
-        jobs: list[Job] = [
-            downloads.PartJob(part.file, part.start, part.end, part.skip, str(self.staged / part.path))
-            for part in parts
-            if not self._keep(part.path, part.key)
-        ]
-        to_make = [part for part in parts if part.path not in self.kept]
+        to_make = [part for part in parts if not self._keep_all(part.paths, part.key)]
+        jobs: list[Job] = [part.job(self.staged) for part in to_make]
         jobs += [
             PagesJob(self._look, tuple(run_pages[k : k + PAGES_A_JOB]), str(self.staged))
             for k in range(0, len(run_pages), PAGES_A_JOB)
         ]
         self._total += len(pages) + 1
         results = self._do(jobs)
-        for part, [sha256] in zip(to_make, results[: len(to_make)], strict=True):
-            self._new[part.path] = (part.key, sha256)
+        for part, sums in zip(to_make, results[: len(to_make)], strict=True):
+            self._new |= {path: (part.key, sha256) for path, sha256 in zip(part.paths, sums, strict=True)}
         for page in pages:
             self._put(page.path, page.render().encode("utf-8", "replace"), self._page_key(page))
             self._step()
@@ -222,28 +220,29 @@ class Build:
             block, beside = self.inputs.blocks[place.file], site.beside(place.key)
             key = key_of(self._salt, place.sha256, block.name, place.line, beside)
             names = (f"runs/{place.page}.html", f"runs/{place.page}.json")
-            if not all(self._keep(name, key) for name in names):  # they are made together
-                for name in names:
-                    self.kept.pop(name, None)
-                    self._new[name] = (key, "")
+            if not self._keep_all(names, key):
+                self._new |= dict.fromkeys(names, (key, ""))
                 todo.append(RunPage(place.page, block.file, block.name, place.line, place.offset, place.length, beside))
         return todo
 
     def _downloads(self, site: Site, parts: Sequence[downloads.Part]) -> None:
         schema = msgspec.json.format(msgspec.json.encode(json_schema()), indent=1) + b"\n"
-        self._put("downloads/schema.json", schema)
         found = []
-        for part in parts:
-            if part.path in self.kept:
-                made = self.kept[part.path]
-                found.append(downloads.File(part.path, part.name, made.stamp[0], made.sha256))
+        for path, name in ((path, part.name) for part in parts for path in part.paths):
+            if path in self.kept:
+                made = self.kept[path]
+                found.append(downloads.File(path, name, made.stamp[0], made.sha256))
             else:
-                size = (self.staged / part.path).stat().st_size
-                found.append(downloads.File(part.path, part.name, size, self._new[part.path][1]))
-        found.append(
-            downloads.File("downloads/schema.json", "JSON Schema", len(schema), hashlib.sha256(schema).hexdigest())
-        )
-        self._put("downloads/SHA256SUMS", downloads.checksums(found))
+                size = (self.staged / path).stat().st_size
+                found.append(downloads.File(path, name, size, self._new[path][1]))
+        columns = downloads.columns_csv()
+        for path, name, content in (
+            (downloads.SCHEMA, "JSON Schema of a record", schema),
+            (downloads.TABLE_COLUMNS, "Columns of the table", columns),
+        ):
+            self._put(path, content)
+            found.append(downloads.File(path, name, len(content), hashlib.sha256(content).hexdigest()))
+        self._put(downloads.SUMS, downloads.checksums(found))
         self._put("downloads.html", site.downloads(found).encode("utf-8", "replace"))
 
     def _page_key(self, page: Page) -> str:
@@ -255,6 +254,14 @@ class Build:
             return False
         self.kept[name] = made
         return True
+
+    def _keep_all(self, names: Sequence[str], key: str) -> bool:
+        """Files that are made together stay together or not at all."""
+        if all(self._keep(name, key) for name in names):
+            return True
+        for name in names:
+            self.kept.pop(name, None)
+        return False
 
     def _put(self, name: str, content: bytes, key: str = "") -> None:
         target = self.staged / name

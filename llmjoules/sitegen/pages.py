@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import msgspec
 from markupsafe import Markup
 
+from llmjoules.records.export_table import COLUMNS
 from llmjoules.records.record import Record
 from llmjoules.sitegen import figures, finding, flags, runview, scaling, text
 from llmjoules.sitegen.aggregate import FEW_RUNS, Row, primary_rows, rows_of, telling
 from llmjoules.sitegen.compare import rows_script
 from llmjoules.sitegen.config import Limits
-from llmjoules.sitegen.downloads import File
+from llmjoules.sitegen.downloads import FORMS, File
 from llmjoules.sitegen.extra import ExtraPage
 from llmjoules.sitegen.index import Index, Place
 from llmjoules.sitegen.render import Look, Renderer
@@ -385,10 +386,17 @@ class Site:
         return text.sentence(text.listed(said)) + carry
 
     def downloads(self, found: Sequence[File]) -> str:
-        shown = [(f.path, text.shown(f.name, 120), text.file_size(f.size), f.sha256) for f in found]
+        groups = []
+        left = list(found)
+        for form in FORMS:
+            own = [file for file in left if file.path.endswith(form.ending)]
+            left = [file for file in left if not file.path.endswith(form.ending)]
+            shown = [(f.path, text.shown(f.name, 120), text.file_size(f.size), f.sha256) for f in own]
+            groups.append((form.heading, form.about, shown, text.file_size(sum(f.size for f in own))))
         return self._render(
-            "downloads.html", "downloads.html", title="All of it, to take away", files=shown, skipped=len(self.bad)
-        )
+            "downloads.html", "downloads.html", title=f"All {text.count(len(self.places), 'record')}, to take away",
+            groups=groups, columns=COLUMNS, skipped=len(self.bad),
+        )  # fmt: skip
 
     def sitemap(self, paths: Sequence[str]) -> str:
         urls = "".join(f"<url><loc>{Markup.escape(self._renderer.url(path))}</loc></url>\n" for path in sorted(paths))

@@ -240,6 +240,20 @@ def test_parquet_holds_the_table_with_units(tmp_path: Path) -> None:
     assert [tuple(row.values()) for row in found.to_pylist()] == expected
 
 
+def test_parquet_leaves_out_an_integer_that_it_cannot_hold_and_makes_half_a_surrogate_pair_a_question_mark(
+    tmp_path: Path,
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    from llmjoules.records.export_parquet import write_parquet
+
+    run = make_run()
+    run.model = msgspec.structs.replace(run.model, name="\ud800é", parameters=2**64)
+    with (tmp_path / "t").open("wb") as stream:
+        write_parquet(rows_of(run), stream)
+    found = parquet.read_table(tmp_path / "t", columns=["model", "parameters", "threads"]).to_pylist()
+    assert set(map(tuple, (row.values() for row in found))) == {("?é", None, 1)}
+
+
 def test_parquet_is_written_in_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     from llmjoules.records import export_parquet

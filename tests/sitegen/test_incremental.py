@@ -208,7 +208,7 @@ def test_lines_that_are_no_records_are_not_given_away(tmp_path: Path, plotly_stu
     secret = b'{"password": "hunter2"}\n'
     file = write(tmp_path / "r.jsonl", [one(1)], secret + encode(one(2)) + b"\n" + secret)
     build_site([file], tmp_path / "site", plotly_js=plotly_stub)
-    (made,) = (tmp_path / "site" / "downloads").glob("*.zst")
+    (made,) = (tmp_path / "site" / "downloads").glob("*.jsonl.zst")
     import pyarrow
 
     with pyarrow.input_stream(str(made), compression="zstd") as stream:
