@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from math import sqrt
-from statistics import fmean, stdev
+from math import fsum, sqrt
+from statistics import fmean
 from typing import TypeVar
 
 from msgspec import Struct
@@ -46,8 +46,11 @@ def estimate(values_by_load: Mapping[str, Sequence[float]]) -> Estimate:
         points, basis = [fmean(values) for values in loads], "loads"
     else:
         points, basis = list(loads[0]), "runs" if runs > 1 else "one run"
-    half_width = t_975(len(points) - 1) * stdev(points) / sqrt(len(points)) if len(points) > 1 else None
-    return Estimate(mean=fmean(points), half_width=half_width, basis=basis, runs=runs, loads=len(loads))
+    mean, half_width = fmean(points), None
+    if len(points) > 1:  # fsum is exact, and many times as quick as statistics.stdev
+        variance = fsum((point - mean) * (point - mean) for point in points) / (len(points) - 1)
+        half_width = t_975(len(points) - 1) * sqrt(variance / len(points))
+    return Estimate(mean=mean, half_width=half_width, basis=basis, runs=runs, loads=len(loads))
 
 
 def estimate_of(records: Iterable[AnyRecord], figure: Callable[[AnyRecord], float | None]) -> Estimate | None:

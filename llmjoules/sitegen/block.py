@@ -5,7 +5,6 @@ Nothing here depends on other records, so that a block is worked out once and ke
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import zlib
 from collections.abc import Iterable, Iterator
@@ -78,7 +77,22 @@ def packed_script(name: str, value: Any) -> bytes:
     """A classic script, since those alone load from a disk too; compressed inside, since a disk does not do that."""
     packer = zlib.compressobj(6, zlib.DEFLATED, 31)
     packed = packer.compress(_encoder.encode(value)) + packer.flush()
-    return b'LJ.put("%s","%s");\n' % (name.encode(), base64.b64encode(packed))
+    return b'LJ.put("%s","%s");\n' % (name.encode(), base85(packed))
+
+
+BASE85 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
+
+
+def base85(data: bytes) -> bytes:
+    """As base64.b85encode, but quick: five characters for four bytes, none of which a script would have to escape."""
+    import numpy as np
+
+    words = np.frombuffer(data + bytes(-len(data) % 4), ">u4").astype(np.uint32)
+    digits = np.empty((len(words), 5), np.uint8)
+    for place in range(4, -1, -1):
+        words, digits[:, place] = np.divmod(words, np.uint32(85))
+    coded = np.frombuffer(BASE85, np.uint8)[digits].tobytes()
+    return coded[: len(coded) - -len(data) % 4]
 
 
 def rows_of_records(records: Iterable[Record]) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from msgspec import Struct
@@ -93,20 +94,28 @@ def _stamp(file: Path) -> tuple[int, ...]:
 
 
 def _cut(file: Path) -> Iterator[Cut]:
-    """Each cut is at the first end of a line BLOCK_BYTES or more after the last: it depends on nothing later."""
-    with file.open("rb", buffering=0) as stream:
+    """Each cut is at the first end of a line BLOCK_BYTES or more after the last: it depends on nothing later.
+
+    One more run makes all of its file read again: a second thread hashes, which leaves the first free to look for ends.
+    """
+    with file.open("rb", buffering=0) as stream, ThreadPoolExecutor(1) as beside:
         digest, size, lines, end = hashlib.sha256(), 0, 0, 0
+        hashed: Future[None] | None = None
         while piece := stream.read(PIECE_BYTES):
             while piece:
                 found = piece.find(b"\n", max(BLOCK_BYTES - size - 1, 0)) + 1
                 part, piece = (piece[:found], piece[found:]) if found else (piece, b"")
-                digest.update(part)
+                if hashed is not None:
+                    hashed.result()
+                hashed = beside.submit(digest.update, part)
                 size, lines = size + len(part), lines + part.count(b"\n")
                 if found:
                     end += size
+                    hashed.result()
                     yield Cut(end, lines, digest.hexdigest())
                     digest, size, lines = hashlib.sha256(), 0, 0
-        if size:
+        if size and hashed is not None:
+            hashed.result()
             yield Cut(end + size, lines + 1, digest.hexdigest())
 
 

@@ -73,8 +73,7 @@ def sentence(text: str) -> str:
 
 def digits(value: float, decimals: int) -> str:
     """Fixed point; negative `decimals` round to tens, hundreds, …; thousands are set apart from 10 000 on."""
-    rounded = round(value, decimals)
-    text = f"{rounded:.{max(decimals, 0)}f}"
+    text = f"{value:.{decimals}f}" if decimals >= 0 else f"{round(value, decimals):.0f}"
     whole, point, rest = text.partition(".")
     if len(whole.lstrip("-")) > 4:
         whole = f"{int(whole):,}".replace(",", THIN)

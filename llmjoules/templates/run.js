@@ -3,8 +3,14 @@
   "use strict";
   var LJ = window.LJ, h = LJ.h, place = document.querySelector("[data-run]"), empty = place.firstElementChild.cloneNode(true);
 
+  var BASE85 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
+
   function unpacked(text) {
-    var bytes = Uint8Array.from(atob(text), function (character) { return character.charCodeAt(0); });
+    var bytes = new Uint8Array(Math.floor(text.length * 0.8)), at = 0;
+    for (var i = 0; i < text.length; i += 5) {  // five characters are four bytes, see block.base85
+      for (var word = 0, k = i; k < i + 5; k++) { word = word * 85 + (k < text.length ? BASE85.indexOf(text[k]) : 84); }
+      for (var place = 16777216; place >= 1; place /= 256) { bytes[at++] = Math.floor(word / place) % 256; }
+    }
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
   }
 

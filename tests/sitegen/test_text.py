@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from llmjoules.records.stats import Estimate
 from llmjoules.sitegen import text
 from llmjoules.sitegen.bars import PAD, WIDTH, interval, scale_over
+from llmjoules.sitegen.block import base85
 
 NARROW = "\u202f"
 
@@ -95,3 +98,8 @@ def test_rows_far_apart_get_a_logarithmic_scale() -> None:
 def test_no_figure_is_drawn_nowhere() -> None:
     assert scale_over([(None, None), (estimate(0.0), None)]) is None
     assert interval(None, None, None) is None
+
+
+@given(st.binary(max_size=64))
+def test_base85_is_that_of_the_standard_library(data: bytes) -> None:
+    assert base85(data) == base64.b85encode(data)
