@@ -6,7 +6,7 @@ worked out here from what was printed (hotcarbon24/table1.toml) and from what th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import sqrt
 from typing import NamedTuple
 
@@ -97,6 +97,7 @@ def page(ours: Iterable[Record] = ()) -> ExtraPage:
         "study.html",
         counts=_counts(rows, files),
         tokens=tokens(),
+        missing=len(files) < len(rows),
         boards=[_line(row, files.get(row.file)) for row in rows if row.gpus],
         rails=[_line(row, files.get(row.file)) for row in rows if not row.gpus],
         first=_first(files),
@@ -124,15 +125,13 @@ def _title(files: Mapping[str, Derived]) -> str:
     )
 
 
-def _counts(rows: Iterable[Printed], files: Mapping[str, Derived]) -> tuple[str, str, bool]:
-    """Rows in all and recomputed, in words, and whether all of these come out to 0.001."""
-    rows = list(rows)
+def _counts(rows: Sequence[Printed], files: Mapping[str, Derived]) -> tuple[str, str, str, str]:
+    """Rows in all and recomputed, in words; the most that an energy and a rate are off by."""
     known = [(row, files[row.file]) for row in rows if row.file in files]
-    right = all(
-        abs(found.table_joules - row.joules) <= 0.001 and abs(found.table_tokens_per_s - row.tokens_per_s) <= 0.001
-        for row, found in known
-    )
-    return count(len(rows), "row"), count(len(known), "row"), right
+    joules = max(abs(found.table_joules - row.joules) for row, found in known)
+    rate = max(abs(found.table_tokens_per_s - row.tokens_per_s) for row, found in known)
+    recomputed = "all of them" if len(known) == len(rows) else count(len(known), "row")
+    return count(len(rows), "row"), recomputed, digits(joules, 4), digits(rate, 4)
 
 
 def _line(row: Printed, found: Derived | None) -> Line:
