@@ -16,7 +16,8 @@ test: environment
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --ignore=tests/meters --numprocesses 2 --dist worksteal
-	$(BIN)/python -m pytest tests/meters  # in real time: it has the machine to itself
+	$(BIN)/python -m pytest tests/meters -m 'not alone' --numprocesses 2 --dist worksteal  # in real time: mostly waiting
+	$(BIN)/python -m pytest tests/meters -m alone
 
 environment: .venv/.with-test
 

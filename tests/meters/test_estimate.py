@@ -17,6 +17,8 @@ from llmjoules.meters.registry import Registry
 from llmjoules.meters.testing import check_meter
 from llmjoules.records.errors import LlmjoulesError
 
+pytestmark = pytest.mark.alone
+
 NOWHERE = Path("/nonexistent/powercap")
 
 

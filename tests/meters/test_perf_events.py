@@ -17,6 +17,8 @@ from llmjoules.meters.rapl import Rapl, RaplOptions
 from llmjoules.meters.testing import check_meter
 from llmjoules.meters.types import Unavailable
 
+pytestmark = pytest.mark.alone
+
 SCALE = "2.3283064365386962890625e-10"
 INTEL = {
     "energy-pkg": "0x02",

@@ -23,6 +23,8 @@ from llmjoules.meters.testing import check_meter
 from llmjoules.records.record import Channel
 from llmjoules.runner.totals import totals
 
+pytestmark = pytest.mark.alone
+
 OPTIONS = {"estimate": {"share": True, "tdp_w": 100.0}}
 
 
