@@ -64,6 +64,7 @@ class Row(Struct, frozen=True, kw_only=True):
     Figures are joules, watts and tokens/s; None where no run has them, and `reason` says why there is no energy.
     gain: systematic error of the channels as a fraction, on top of every interval; None where one of them is unknown.
     instruments: the sets of them that measured its runs; within_system: their maker's model says nothing elsewhere.
+    net_per_token: less the energy of the idle machine. j_per_request: of one row of a batch.
     with_energy: runs that have joules. guessed: the TDP behind a model was a guess.
     phase_j: mean joules of each phase or part. unused: share of the joules in devices that hold no part of the model.
     """
@@ -91,6 +92,8 @@ class Row(Struct, frozen=True, kw_only=True):
     with_energy: int
     tokens_per_s: Estimate | None
     j_per_token: Estimate | None
+    net_per_token: Estimate | None
+    j_per_request: Estimate | None
     joules: Estimate | None
     power_w: Estimate | None
     unused: Estimate | None
@@ -105,6 +108,11 @@ class Row(Struct, frozen=True, kw_only=True):
     def units(self) -> int | None:
         """What scaling counts: threads on a CPU, devices elsewhere."""
         return self.threads if self.by_threads else self.devices
+
+    @property
+    def link_key(self) -> str:
+        """In links: hexadecimal, and not the same for two components of one setting."""
+        return short_hash((self.key, self.component))[:10]
 
     @property
     def rankable(self) -> bool:
@@ -134,11 +142,34 @@ def primary_rows(rows: Iterable[Row]) -> list[Row]:
     return list(first.values())
 
 
+def components_in(record: Record) -> list[str]:
+    """Components with a total, and that of figures which a source states without one."""
+    found = stats.components_of(record)
+    said = record.figures if isinstance(record, Published) else None
+    if said is not None and said.component not in found and (said.j_per_token is not None or said.power_w is not None):
+        found.append(said.component)
+    return found
+
+
 def channels_of(record: Record, component: str) -> list[Channel]:
-    """The channels that are added up in a component's total."""
+    """The channels that are added up in a component's total; where a source states figures alone, the component's."""
     total = record.totals.get(component)
-    wanted = set(total.channels) if total is not None else set()
-    return [channel for meter in record.meters for channel in meter.channels if channel.id in wanted]
+    channels = [channel for meter in record.meters for channel in meter.channels]
+    if total is None:
+        return [channel for channel in channels if channel.component == component]
+    return [channel for channel in channels if channel.id in total.channels]
+
+
+def has_energy(record: Record, component: str) -> bool:
+    return stats.joules(record, component) is not None or stats.joules_per_token(record, component) is not None
+
+
+def source_of(record: Record, component: str) -> str:
+    """Of its energy: measured, modelled or simulated; where there is no total, by its channels, the worst of them."""
+    total = record.totals.get(component)
+    if total is not None:
+        return total.source
+    return max((channel.source for channel in channels_of(record, component)), key=SOURCES.index, default="measured")
 
 
 def gain_of(channels: Sequence[Channel]) -> float | None:
@@ -152,8 +183,7 @@ def _largest(gains: Collection[float | None]) -> float | None:
 
 
 def _instruments(record: Record, component: str) -> tuple[Instrument, ...]:
-    total = record.totals.get(component)
-    wanted = set(total.channels) if total is not None else set()
+    wanted = {channel.id for channel in channels_of(record, component)}
     found = {
         Instrument(record.system.name, meter.name, channel.id, channel.uuid, channel.pci)
         for meter in record.meters
@@ -165,8 +195,7 @@ def _instruments(record: Record, component: str) -> tuple[Instrument, ...]:
 
 def _guessed(record: Record, component: str) -> bool:
     """Was the TDP of a meter in this total a guess?"""
-    total = record.totals.get(component)
-    wanted = set(total.channels) if total is not None else set()
+    wanted = {channel.id for channel in channels_of(record, component)}
     return any(
         str(meter.options.get("tdp_origin", "")).startswith("a guess")
         for meter in record.meters
@@ -215,9 +244,9 @@ def setting_of(record: Record) -> Setting:
 
 def scope_in(record: Record, component: str) -> Scope:
     channels = channels_of(record, component)
-    known = stats.joules(record, component) is not None
+    known = has_energy(record, component)
     return Scope(
-        source=record.totals[component].source,
+        source=source_of(record, component),
         kinds=tuple(sorted({channel.kind for channel in channels})),
         extents=tuple(sorted({channel.extent for channel in channels})),
         gains=tuple(sorted({channel.gain for channel in channels}, key=str)),
@@ -261,6 +290,8 @@ def _row(
         with_energy=sum(map(len, part.joules.values())) if part is not None else 0,
         tokens_per_s=_estimate(group.tokens_per_s),
         j_per_token=_estimate(part.j_per_token) if part is not None else None,
+        net_per_token=_estimate(part.net_per_token) if part is not None else None,
+        j_per_request=_estimate(part.j_per_request) if part is not None else None,
         joules=_estimate(part.joules) if part is not None else None,
         power_w=_estimate(part.power_w) if part is not None else None,
         unused=_estimate(part.unused_share) if part is not None else None,

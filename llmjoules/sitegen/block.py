@@ -16,11 +16,11 @@ from msgspec import UNSET
 
 from llmjoules.records import stats
 from llmjoules.records.ids import short_hash
+from llmjoules.records.net import net
 from llmjoules.records.record import Failed, Published, Record, Run, Total, encode
-from llmjoules.records.stats import components_of
 from llmjoules.records.store import Line, read_lines
 from llmjoules.sitegen import finding, text
-from llmjoules.sitegen.aggregate import cell_of, group_of, scope_in, setting_of
+from llmjoules.sitegen.aggregate import cell_of, components_in, group_of, has_energy, scope_in, setting_of, source_of
 from llmjoules.sitegen.inputs import Block
 from llmjoules.sitegen.runpage import RunView, run_view
 from llmjoules.sitegen.trace import areas, disagreeing, trace_of
@@ -29,6 +29,7 @@ from llmjoules.sitegen.views import run_line, units_of
 if TYPE_CHECKING:
     import pyarrow
 
+NO_TOTAL = Total(joules=None, source="measured")
 SHARD_LINES = 32  # runs in a file of data/runs: about 100 kB
 KINDS = {Run: "run", Failed: "failed", Published: "published"}
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -106,7 +107,7 @@ def _row(line: Line, record: Record, file: str, viewed: bool) -> tuple[dict[str,
     trace, no_trace = trace_of(record)
     wrong = disagreeing(areas(record, trace)) if trace is not None else []
     view = run_view(record, trace, no_trace, file, line.number) if viewed else None
-    components = components_of(record)
+    components = components_in(record)
     first = components[0] if components else ""
     total = record.totals.get(first)
     load = record.load.id if record.load is not None else ""
@@ -138,7 +139,7 @@ def _row(line: Line, record: Record, file: str, viewed: bool) -> tuple[dict[str,
             if found.joules is None
         ],
         "component": _plain(first),
-        "source": total.source if total is not None and total.joules is not None else "",
+        "source": source_of(record, first) if has_energy(record, first) else "",
         "dummy": record.model.weights == "dummy",
         "uncertainty_j": total.uncertainty_j if total is not None else None,
         "parts": [_part(record, component) for component in components],
@@ -147,11 +148,13 @@ def _row(line: Line, record: Record, file: str, viewed: bool) -> tuple[dict[str,
 
 
 def _part(record: Record, component: str) -> dict[str, Any]:
-    total = record.totals[component]
+    total = record.totals.get(component, NO_TOTAL)
     return {
         "component": _plain(component),
-        "joules": total.joules,
+        "joules": total.joules if total is not NO_TOTAL else stats.stated(record, component).j_per_request,
         "j_per_token": stats.joules_per_token(record, component),
+        "net_per_token": _net_per_token(record, component),
+        "j_per_request": _per_request(record, component),
         "power_w": stats.implied_power_w(record, component),
         "unused_share": _unused_share(total),
         "reason": None if total.joules is not None or total.reason is None else _plain(total.reason),
@@ -164,6 +167,22 @@ def _part(record: Record, component: str) -> dict[str, Any]:
             and (joules := stats.joules_of(stretch.energy, total.channels)) is not None
         ],
     }
+
+
+def _net_per_token(record: Record, component: str) -> float | None:
+    """By the idle of the run itself, or as the source of a published record worked it out."""
+    tokens, net_j = stats.generated_tokens(record), net(record, component).joules
+    if net_j is None:
+        net_j = stats.stated(record).net_j.get(component)
+    return net_j / tokens if net_j is not None and tokens else None
+
+
+def _per_request(record: Record, component: str) -> float | None:
+    """Of one row of a batch; a mean that a source states is one already."""
+    said, joules = stats.stated(record, component).j_per_request, stats.joules(record, component)
+    if said is not None or joules is None:
+        return said
+    return joules / record.workload.batch_size if record.workload.batch_size else None
 
 
 def _unused_share(total: Total) -> float | None:
@@ -191,7 +210,8 @@ def _schema_table(rows: list[dict[str, Any]]) -> pyarrow.Table:
     phase = pa.struct({"name": words, "joules": number})
     part = pa.struct(
         {
-            "component": words, "joules": number, "j_per_token": number, "power_w": number,
+            "component": words, "joules": number, "j_per_token": number, "net_per_token": number,
+            "j_per_request": number, "power_w": number,
             "unused_share": number, "reason": words, "scope": words, "phases": pa.list_(phase),
         }
     )  # fmt: skip

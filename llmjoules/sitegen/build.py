@@ -56,8 +56,9 @@ def build_site(
     max_run_pages: this many runs get a page of their own; run.html shows the others. config: a `site.toml`; without it
     the one in a folder of results or beside it, if any. templates: a folder of templates that come before ours. What is
     given here goes before what the file says. progress: called with steps done and in all, as far as they are known.
-    What does not change is not made again: a folder `.NAME-cache` beside `out` remembers it. Raises LlmjoulesError where there is nothing to read, `out` is not ours, or a library is missing; the
-    folder is then as it was. The same records give the same bytes.
+    What does not change is not made again: a folder `.NAME-cache` beside `out` remembers it. Raises
+    LlmjoulesError where there is nothing to read, a given file is wrong, `out` is not ours, or a library is missing;
+    the folder is then as it was. The same records give the same bytes.
     """
     sources = [Path(source) for source in ([results] if isinstance(results, str | Path) else results)]
     said = read_config(Path(config) if config is not None else None, sources)

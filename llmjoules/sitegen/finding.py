@@ -8,9 +8,9 @@ from math import inf
 from msgspec import Struct
 
 from llmjoules.records.record import COMPONENTS, SOURCES, Failed, Published, Record
-from llmjoules.records.stats import Estimate, components_of, generated_tokens
+from llmjoules.records.stats import Estimate, generated_tokens, joules_per_token
 from llmjoules.sitegen import text
-from llmjoules.sitegen.aggregate import Row, primary_rows
+from llmjoules.sitegen.aggregate import Row, components_in, primary_rows, source_of
 
 UNRANKED = {
     "modelled": "energy is estimated, so nothing is ranked",
@@ -22,7 +22,8 @@ APPLE = "the figures are Apple's own model, which is not for comparing machines"
 
 
 class Section(Struct, frozen=True):
-    """Rows of a table that have scope and method in common. ranked: same work too, so their order means something."""
+    """Rows of a table that have scope and method in common. ranked: some of them did the same work too, see comparable;
+    these stand together, and the order within them means something."""
 
     heading: str
     note: str
@@ -31,7 +32,7 @@ class Section(Struct, frozen=True):
 
 
 def sections(rows: Iterable[Row]) -> list[Section]:
-    """Measured before estimated before simulated before published; ranked only within one comparability class."""
+    """Measured before estimated before simulated before published; ranked only within a comparability class."""
     rows = list(rows)
     main = {row.component for row in primary_rows(rows)}
     by_scope: dict[tuple[object, ...], list[Row]] = {}
@@ -49,9 +50,8 @@ def _section(rows: list[Row]) -> Section:
     first = rows[0]
     name = text.component_name(first.component) if first.component else ""
     if first.published:
-        return Section(
-            f"Published {name} energy", "from papers and other tools, not ranked with runs of ours", tuple(rows), False
-        )
+        heading = f"Published {name} energy{label(first.source)}" if name else "Published, no energy"
+        return Section(heading, "from papers and other tools, not ranked with runs of ours", tuple(rows), False)
     if not any(row.j_per_token is not None for row in rows):
         heading = text.sentence(f"{name} energy: no figure") if name else "No energy"
         return Section(heading, "each row says why", tuple(rows), False)
@@ -61,11 +61,38 @@ def _section(rows: list[Row]) -> Section:
     heading = _with_gain(heading, rows)
     if len(rows) == 1:
         return Section(heading, "", tuple(rows), False)
-    why = why_unranked(rows)
-    if why is not None:
-        return Section(heading, f"by name, not ranked: {why}", tuple(rows), False)
-    ordered = sorted(rows, key=lambda row: (row.j_per_token.mean if row.j_per_token else inf, row.model, row.key))
-    return Section(heading, "same scope and same work, lowest J/token first", tuple(ordered), True)
+    groups = comparable(rows)
+    if len(groups[0]) == 1:
+        return Section(heading, f"by name, not ranked: {why_unranked(rows)}", tuple(rows), False)
+    note = "same scope and same work, lowest J/token first"
+    if len(groups) > 1:
+        note = "ranked only where scope and work are the same: such rows stand together, lowest J/token first"
+    return Section(heading, note, tuple(row for group in groups for row in group), True)
+
+
+def comparable(rows: Iterable[Row]) -> list[list[Row]]:
+    """Rows that may be ranked against each other, the lowest first; the largest group first, and then by name.
+
+    reader.js tells them apart by `work` in the same way.
+    """
+    found: dict[tuple[str, str], list[Row]] = {}
+    alone = []
+    for row in rows:
+        if row.rankable:
+            found.setdefault((row.class_, row.component), []).append(row)
+        else:
+            alone.append([row])
+    groups = []
+    for group in found.values():
+        if why_unranked(group) is not None:
+            alone += [[row] for row in group]
+        else:
+            groups.append(sorted(group, key=_by_energy))
+    return sorted([*groups, *alone], key=lambda group: (-len(group), group[0].model, group[0].system, group[0].key))
+
+
+def _by_energy(row: Row) -> tuple[float, str, str]:
+    return row.j_per_token.mean if row.j_per_token else inf, row.model, row.key
 
 
 def _with_gain(heading: str, rows: Sequence[Row]) -> str:
@@ -165,9 +192,11 @@ def home_title(rows: Sequence[Row]) -> str:
 
 
 def _measured_title(rows: list[Row]) -> str:
-    ranked = [section for section in sections(rows) if section.ranked]
+    ranked = [(section, comparable(section.rows)[0]) for section in sections(rows) if section.ranked]
     if ranked:
-        return _ranked_title(max(ranked, key=lambda section: len(section.rows)).rows)
+        section, group = max(ranked, key=lambda found: len(found[1]))
+        of = "" if len(group) == len(section.rows) else f", of {len(group)} rows with the same work"
+        return _ranked_title(group) + of
     if len(rows) == 1:
         row = rows[0]
         name = text.component_name(row.component)
@@ -257,12 +286,16 @@ def run_title(record: Record) -> str:
     if isinstance(record, Failed):
         phase = record.error.phase
         return f"{where}: failed" + (f" in phase {text.shown(phase, 30)}" if phase else "")
-    component = next(iter(components_of(record)), None)
+    component = next(iter(components_in(record)), None)
     total = record.totals.get(component or "")
     tokens = generated_tokens(record)
     for_tokens = f" for {text.count(tokens, 'token', spell=False)}" if tokens else ""
+    published = " (published)" if isinstance(record, Published) else ""
+    stated = joules_per_token(record, component) if component and total is None else None
+    if component is not None and stated is not None:
+        energy = f"{text.joules(stated)}/token of {text.component_name(component)} energy"
+        return f"{where}: {energy}{label(source_of(record, component))}{published}"
     if component is None or total is None or total.joules is None:
         return f"{where}: no energy{for_tokens}"
-    published = " (published)" if isinstance(record, Published) else ""
     energy = f"{text.joules(total.joules)} of {text.component_name(component)} energy"
     return f"{where}: {energy}{for_tokens}{label(total.source)}{published}"

@@ -39,6 +39,8 @@ class Part(NamedTuple):
     scopes: tuple[Scope, ...]
     joules: ByLoad
     j_per_token: ByLoad
+    net_per_token: ByLoad
+    j_per_request: ByLoad
     power_w: ByLoad
     unused_share: ByLoad
     reason: str | None
@@ -131,16 +133,17 @@ class Index:
 
         return [
             Part(
-                key, component, tuple(map(scope, texts)), _by_load(loads, joules), _by_load(loads, tokens),
+                key, component, tuple(map(scope, texts)),
+                _by_load(loads, joules), _by_load(loads, tokens), _by_load(loads, net), _by_load(loads, requests),
                 _by_load(loads, power), _by_load(loads, unused), reason,
             )
-            for key, component, texts, loads, joules, tokens, power, unused, reason in self.rows(
+            for key, component, texts, reason, loads, joules, tokens, net, requests, power, unused in self.rows(
                 """
                 SELECT key, part.component AS component, list(DISTINCT part.scope ORDER BY part.scope),
-                    list(load ORDER BY pos), list(part.joules ORDER BY pos),
-                    list(part.j_per_token ORDER BY pos), list(part.power_w ORDER BY pos),
-                    list(part.unused_share ORDER BY pos),
-                    first(part.reason ORDER BY pos) FILTER (part.reason IS NOT NULL)
+                    first(part.reason ORDER BY pos) FILTER (part.reason IS NOT NULL), list(load ORDER BY pos),
+                    list(part.joules ORDER BY pos), list(part.j_per_token ORDER BY pos),
+                    list(part.net_per_token ORDER BY pos), list(part.j_per_request ORDER BY pos),
+                    list(part.power_w ORDER BY pos), list(part.unused_share ORDER BY pos)
                 FROM part GROUP BY key, component ORDER BY key, component
                 """
             )

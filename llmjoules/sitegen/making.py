@@ -19,9 +19,10 @@ from llmjoules.sitegen import data, downloads
 from llmjoules.sitegen.cache import Cache, Made, Memory, Report, block_key, key_of, plug_ins, program, stamp
 from llmjoules.sitegen.config import Limits
 from llmjoules.sitegen.extra import Results, extra_pages
+from llmjoules.sitegen.home import Home
 from llmjoules.sitegen.index import Index, Place, about, read_table
 from llmjoules.sitegen.inputs import Inputs, record_at, relative
-from llmjoules.sitegen.pages import RUNS_LISTED, BadEntry, Home, Page, Site
+from llmjoules.sitegen.pages import RUNS_LISTED, BadEntry, Page, Site
 from llmjoules.sitegen.render import NAV, Look
 from llmjoules.sitegen.runpage import RunPage
 from llmjoules.sitegen.theme import STYLE, Theme, style_of

@@ -7,15 +7,13 @@ from functools import partial
 from math import inf
 from typing import Any, NamedTuple
 
-import msgspec
 from markupsafe import Markup
 
 from llmjoules.records.export_table import COLUMNS
 from llmjoules.records.record import Record
-from llmjoules.sitegen import figures, finding, flags, runview, scaling, text
+from llmjoules.sitegen import figures, finding, flags, home, runview, scaling, text
 from llmjoules.sitegen.aggregate import FEW_RUNS, Row, primary_rows, rows_of, telling
 from llmjoules.sitegen.compare import rows_script
-from llmjoules.sitegen.config import Limits
 from llmjoules.sitegen.downloads import FORMS, File
 from llmjoules.sitegen.extra import ExtraPage
 from llmjoules.sitegen.index import Index, Place
@@ -25,7 +23,6 @@ from llmjoules.sitegen.views import RunLine, anchor, basis, group_page, row_badg
 
 SETTINGS = "data/settings.js"  # all rows, for the compare page
 # What a page lists at most. The rest is found on the page of runs, which pages through all of them, and in downloads.
-HOME_ROWS = 60
 FIGURE_ROWS = 40
 RUNS_OF_SETTING = 25
 RUNS_OF_GROUP = 400  # of a model or system, shared out over its settings
@@ -49,13 +46,6 @@ class Page(NamedTuple):
     render: Callable[[], str]
 
 
-class Home(NamedTuple):
-    """What the site's owner says of its home page. notes: paragraphs; limits: of a setting at first."""
-
-    notes: tuple[str, ...] = ()
-    limits: Limits = Limits()
-
-
 class Listed(NamedTuple):
     """The first few of many. all: how many there are."""
 
@@ -75,15 +65,16 @@ class Site:
         record_of: Callable[[Place], Record],
         extra: Sequence[ExtraPage] = (),
         faults: Sequence[str] = (),
-        home: Home = Home(),  # noqa: B008 -- it cannot be changed
+        said: home.Home = home.Home(),  # noqa: B008 -- it cannot be changed
     ) -> None:
-        self.extra, self.faults, self._said = extra, faults, home
+        self.extra, self.faults, self._said = extra, faults, said
         self.index = index
         self.bad = bad
         self.rows = rows_of(index)
         self.places = index.places()
         self._record_of = record_of
         self._renderer = Renderer(look)
+        self._on_home = home.home_rows(primary_rows(self.rows), said.limits)
         self._found_spots: dict[str, scaling.Spot | None] = {}
         self._of_key: dict[str, list[Row]] = {}
         for row in self.rows:
@@ -147,6 +138,8 @@ class Site:
             )
         yield Page("methods.html", None, partial(self._plain, "methods.html", "methods.html", "How llmjoules measures"))
         yield Page("health.html", None, self._health)
+        if self._on_home.more:
+            yield Page(f"data/{home.ROWS_DATA}.js", None, partial(home.rows_script, self._on_home, self._renderer))
         yield Page("index.html", None, self._home)
 
     def _plain(self, template: str, path: str, title: str) -> str:
@@ -155,24 +148,16 @@ class Site:
     def _home(self) -> str:
         rows = primary_rows(self.rows)
         others = sorted({text.component_name(row.component) for row in self.rows if row not in rows})
-        found = finding.sections(rows)
-        most = max(HOME_ROWS // max(len(found), 1), 5) if len(rows) > HOME_ROWS else len(rows)
-        shown = [msgspec.structs.replace(section, rows=section.rows[:most]) for section in found]
-        left_out = len(rows) - sum(len(section.rows) for section in shown)
         return self._render(
             "home.html",
             "index.html",
-            title=finding.home_title(rows),
             lead=self.counts(),
-            table=table_view(shown, [row for section in shown for row in section.rows]),
             charts=self._home_charts(rows),
             failed=self.index.count("failed"),
             others=text.listed(others) if others else "",
-            left_out=left_out,
-            limits=_limits(self._said.limits),
-            notes=self._said.notes,
             records=len(self.places),
             skipped=len(self.bad),
+            **home.context(self._on_home, self._said),
         )
 
     def _home_charts(self, rows: Sequence[Row]) -> list[figures.Figure]:
@@ -290,7 +275,8 @@ class Site:
             lead=_group_lead(folder, group),
             folder=folder,
             facts=group["facts"],
-            table=table_view(finding.sections(rows), rows),
+            table=(table := table_view(finding.sections(rows), rows)),
+            all=sum(len(section.rows) for section in table.sections),
             charts=[*([phases] if phases is not None else []), *charts],
             not_drawn=len(primary) - len(drawn),
             settings=[self._setting(row, names, several, group["most"]) for row in primary],
@@ -416,12 +402,6 @@ class Site:
 
     def _render(self, template: str, path: str, **context: Any) -> str:
         return self._renderer.render(template, path, **context)
-
-
-def _limits(limits: Limits) -> dict[str, str]:
-    """As a field of numbers takes them."""
-    given = msgspec.structs.asdict(limits)
-    return {name: f"{value:.12g}" for name, value in given.items() if value is not None}
 
 
 def _group_lead(folder: str, group: dict[str, Any]) -> str:

@@ -7,10 +7,21 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from llmjoules.records.ids import short_hash
 from llmjoules.records.record import Failed, Published, Record, Run, System
-from llmjoules.records.stats import Estimate, components_of, implied_power_w, joules_per_token, tokens_per_s
+from llmjoules.records.stats import Estimate, implied_power_w, joules_per_token, tokens_per_s
 from llmjoules.sitegen import bars, finding, flags, text
-from llmjoules.sitegen.aggregate import FEW_RUNS, Row, channels_of, scope_of, telling
+from llmjoules.sitegen.aggregate import (
+    FEW_RUNS,
+    Row,
+    channels_of,
+    components_in,
+    has_energy,
+    scope_of,
+    source_of,
+    telling,
+)
+from llmjoules.sitegen.ranks import Rank, pair_of, ranks
 
 
 class Badge(NamedTuple):
@@ -24,11 +35,18 @@ class Badge(NamedTuple):
 class RowView(NamedTuple):
     """A row of figures as a table shows it. setting: what tells it from others; evidence: where its runs are listed.
 
-    tied: why it cannot be told from the first row of its section, where that is ranked. batch_size: as a number, or "".
+    rank: among the rows that it compares with, and tied: why it cannot be told from the `lowest` of them; empty where
+    there are none. pair, work, board: the same for rows that show one model on one system, that may be ranked against
+    each other, that err by the same gain. counts: runs and loads, as far as they are known.
     """
 
     row: Row
-    batch_size: str
+    pair: str
+    work: str
+    board: str
+    rank: str
+    net: text.PlusMinus
+    counts: tuple[str, str]
     model: str
     model_page: str
     system: str
@@ -42,6 +60,7 @@ class RowView(NamedTuple):
     interval: bars.Interval | None
     reason: str
     tied: str
+    lowest: str
     evidence: str
     badges: tuple[Badge, ...]
 
@@ -53,13 +72,18 @@ class SectionView(NamedTuple):
 
 
 class TableView(NamedTuple):
-    """Rows under headings, with one unit per column and one scale for all intervals."""
+    """Rows under headings, with one unit per column and one scale for all intervals.
+
+    ranked, net: whether any row has a rank, and net energy.
+    """
 
     sections: tuple[SectionView, ...]
     token_unit: str
     joule_unit: str
     scale: str
     units: str
+    ranked: bool
+    net: bool
 
 
 class RunLine(Struct):
@@ -91,31 +115,48 @@ class RunLine(Struct):
     load: str = text.DASH
 
 
-def table_view(sections: Iterable[finding.Section], rows: Sequence[Row]) -> TableView:
-    """The table of figures, in the order of its sections. What all rows of a section share stands in its heading."""
+def table_view(
+    sections: Iterable[finding.Section], rows: Sequence[Row], among: Sequence[Row] | None = None
+) -> TableView:
+    """The table of figures, in the order of its sections. What all rows of a section share stands in its heading.
+
+    among: the rows from which a row's setting must tell it apart, where these are more than the table has.
+    """
     token = text.unit_for([row.j_per_token.mean for row in rows if row.j_per_token])
     joule = text.unit_for([row.joules.mean for row in rows if row.joules])
     scale = bars.scale_over((row.j_per_token, row.gain) for row in rows)
-    names = telling(rows)
+    names = telling(rows if among is None else among)
     models = {row.model for row in rows}
     brief = len({finding.short(model) for model in models}) == len(models)
     views = []
     for section in sections:
         shared = [name for name in names if len({row.settings.get(name) for row in section.rows}) == 1]
         own = [name for name in names if name not in shared]
+        places = ranks(section.rows) if section.ranked else {}
+        tied = _tied(section) if section.ranked else {}
         said = [section.rows[0].settings[name] for name in shared if name in section.rows[0].settings]
         note = "; ".join(filter(None, (section.note, ", ".join(said))))
         views.append(
             SectionView(
                 section.heading,
                 note,
-                tuple(_view(row, own, token, joule, scale, brief, _tied(section, row)) for row in section.rows),
+                tuple(
+                    _view(row, own, token, joule, scale, brief, places.get(row.link_key), tied.get(row.link_key))
+                    for row in section.rows
+                ),
             )
         )
     kinds = {row.by_threads for row in rows if row.units is not None}
     units = "Threads" if kinds == {True} else "Devices" if kinds == {False} else "Devices, threads"
+    shown = [view for section in views for view in section.rows]
     return TableView(
-        tuple(views), f"{token.prefix}J/token", f"{joule.prefix}J", scale.label(token) if scale else "", units
+        sections=tuple(views),
+        token_unit=f"{token.prefix}J/token",
+        joule_unit=f"{joule.prefix}J",
+        scale=scale.label(token) if scale else "",
+        units=units,
+        ranked=any(view.rank for view in shown),
+        net=any(view.row.net_per_token for view in shown),
     )
 
 
@@ -133,13 +174,19 @@ def _view(
     joule: text.Unit,
     scale: bars.Scale | None,
     brief: bool = False,
-    tied: str = "",
+    rank: Rank | None = None,
+    tied: tuple[str, str] | None = None,
 ) -> RowView:
     """brief: models are told apart without the name of their owner."""
     settings = [row.settings[name] for name in names if name in row.settings]
     return RowView(
         row=row,
-        batch_size=row.settings.get("batch", "").removeprefix("batch "),
+        pair=short_hash(pair_of(row))[:8],
+        work=short_hash((row.class_, row.component))[:8] if row.rankable else "",
+        board=short_hash(row.instruments[0])[:8] if len(row.instruments) == 1 else "",
+        rank=f"rank {rank} of {rank.of}" if rank is not None else "",
+        net=_pm(row.net_per_token, token.factor),
+        counts=_counts(row),
         model=finding.short(row.model) if brief else text.shown(row.model),
         model_page=group_page("models", row.model),
         system=text.shown(row.system, 48),
@@ -152,14 +199,28 @@ def _view(
         power=text.number(row.power_w.mean if row.power_w else None),
         interval=bars.interval(row.j_per_token, row.gain, scale),
         reason=text.shown(row.reason or "", 160),
-        tied=tied,
+        tied=tied[1] if tied else "",
+        lowest=tied[0] if tied else "",
         evidence=f"{group_page('models', row.model)}#{anchor(row)}",
         badges=row_badges(row),
     )
 
 
-def _tied(section: finding.Section, row: Row) -> str:
-    return finding.not_apart(section.rows[0], row) or "" if section.ranked and row is not section.rows[0] else ""
+def _tied(section: finding.Section) -> dict[str, tuple[str, str]]:
+    """By link_key: the lowest of the rows that one compares with, and why it cannot be told from that."""
+    return {
+        row.link_key: (lowest.link_key, why)
+        for lowest, *others in finding.comparable(section.rows)
+        for row in others
+        if (why := finding.not_apart(lowest, row)) is not None
+    }
+
+
+def _counts(row: Row) -> tuple[str, str]:
+    """Of a published figure alone nobody knows how many runs are behind it; several, or those with a load, are runs."""
+    if row.published and row.runs < 2 and not row.loads:
+        return text.DASH, ""
+    return str(row.runs), str(row.loads) if row.loads else text.DASH
 
 
 def _pm(estimate: Estimate | None, factor: float = 1.0) -> text.PlusMinus:
@@ -183,7 +244,8 @@ def row_badges(row: Row) -> tuple[Badge, ...]:
     badges = []
     if row.component:
         badges.append(_scope_badge(row.component, row.scope, row.source))
-    badges += source_badges(row.source if row.joules is not None else "measured", row.weights, row.published)
+    known = row.joules is not None or row.j_per_token is not None
+    badges += source_badges(row.source if known else "measured", row.weights, row.published)
     if not row.published and row.runs < FEW_RUNS:
         badges.append(Badge("warn", text.count(row.runs, "run", spell=False), "Fewer than five runs"))
     if 0 < row.with_energy < row.runs:
@@ -214,20 +276,22 @@ def source_badges(source: str, weights: str | None, published: bool) -> list[Bad
 
 
 def run_badges(record: Record) -> list[Badge]:
-    component = next(iter(components_of(record)), "")
-    total = record.totals.get(component)
+    component = next(iter(components_in(record)), "")
     badges = [Badge("warn", "failed", "This run did not finish")] if isinstance(record, Failed) else []
     if component and not isinstance(record, Failed):
-        badges.append(
-            _scope_badge(component, scope_of(channels_of(record, component)), record.totals[component].source)
-        )
-    source = total.source if total is not None and total.joules is not None else "measured"
-    return [*badges, *source_badges(source, record.model.weights, isinstance(record, Published))]
+        scope = scope_of(channels_of(record, component))
+        badges.append(_scope_badge(component, scope, source_of(record, component)))
+    return [*badges, *source_badges(_source(record, component), record.model.weights, isinstance(record, Published))]
+
+
+def _source(record: Record, component: str) -> str:
+    """Of the joules that there are; without any there is nothing to warn of."""
+    return source_of(record, component) if has_energy(record, component) else "measured"
 
 
 def run_line(record: Record) -> RunLine:
     executed = record if isinstance(record, Run | Failed) else None
-    component = next(iter(components_of(record)), "")
+    component = next(iter(components_in(record)), "")
     total = record.totals.get(component)
     per_token = joules_per_token(record, component)
     unit = text.unit_for([per_token])
@@ -245,7 +309,7 @@ def run_line(record: Record) -> RunLine:
         speed=text.number(tokens_per_s(record)),
         power=text.number(implied_power_w(record, component)),
         reason=text.shown(total.reason, 120) if total is not None and total.reason else "",
-        source="" if total is None or total.joules is None else text.source_name(total.source),
+        source=text.source_name(_source(record, component)) if component else "",
         dummy=record.model.weights == "dummy",
         state={Run: "", Failed: "failed", Published: "published"}[type(record)],
         error=text.shown(record.error.message, 160) if isinstance(record, Failed) else "",

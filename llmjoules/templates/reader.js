@@ -1,11 +1,12 @@
 // What the reader chooses in a table: filter, limits, order, prices. It lives in the link (#v1;key=value;…), so that a
-// copied link shows the same, and back goes back. Without this script a page shows all rows in their own order.
+// copied link shows the same, and back goes back. A page may have the best rows alone: all of them are loaded when a
+// choice needs them. Without this script it shows its rows in their own order.
 (function () {
   "use strict";
   var VERSION = "v1", BOX = document.querySelector("[data-reader]");
   if (!BOX) { return; }
-  var table = document.querySelector("table.rows"), groups = [], status = BOX.querySelector("[data-status]");
-  var state = {}, fields = Array.from(BOX.querySelectorAll("[name]")), originals = new Map();
+  var LJ = window.LJ, table = document.querySelector("table.rows"), groups = [], status = BOX.querySelector("[data-status]");
+  var more = BOX.dataset.more, loading = null, picked = [], state = {}, fields = Array.from(BOX.querySelectorAll("[name]")), originals = new Map();
 
   // ---- state in the link -------------------------------------------------------------------------------------------
 
@@ -53,12 +54,34 @@
   // ---- rows --------------------------------------------------------------------------------------------------------
 
   // A row of figures and the row about it stay together.
-  Array.from(table.tBodies).forEach(function (body) {
-    var rows = Array.from(body.querySelectorAll("tr.first")).map(function (row, place) {
-      return { row: row, about: row.nextElementSibling, place: place, text: (row.dataset.find || "").toLowerCase() };
+  function gather() {
+    groups = Array.from(table.tBodies).map(function (body) {
+      return { body: body, order: "", rows: Array.from(body.querySelectorAll("tr.first")).map(function (row, place) {
+        return { row: row, about: row.nextElementSibling, place: place, text: row.dataset.find.toLowerCase() };
+      }) };
     });
-    groups.push({ body: body, rows: rows });
-  });
+    originals = new Map();
+    table.querySelectorAll("th[data-sort]").forEach(sorting);
+    groups.forEach(function (group) { group.rows.forEach(picking); });
+  }
+
+  // The table of all rows, made of the same templates as that of the page, takes its place.
+  function all() {
+    if (!loading) {
+      status.textContent = "Loading all rows\u2026";
+      loading = LJ.packed(more).then(function (html) {
+        var made = new DOMParser().parseFromString(html, "text/html").querySelector("table.rows");
+        table.replaceChildren.apply(table, Array.from(made.children));
+        more = "";
+        gather();
+      });
+    }
+    return loading;
+  }
+
+  function standing() {
+    return !state.sort && ["find", "least", "most", "best"].every(function (key) { return state[key] === standard(key); });
+  }
 
   function number(text) {
     var value = parseFloat(String(text).replace(",", "."));
@@ -74,14 +97,57 @@
       (wanted.most === null || (power !== null && power <= wanted.most));
   }
 
-  // Of each model on each system the setting with the lowest mean; those without a figure are kept, they say why.
+  // Of each model on each system the setting with the lowest mean, as ranks.best_rows chooses; where none has a figure
+  // one of them is kept, which says why.
   function best(items) {
     var lowest = new Map();
     items.forEach(function (item) {
-      var key = item.row.dataset.pair, value = figure(item, "token"), other = lowest.get(key);
-      if (value === null ? !other : !other || figure(other, "token") === null || value < figure(other, "token")) { lowest.set(key, item); }
+      var key = item.row.dataset.pair, other = lowest.get(key), value = energy(item);
+      if (!other || value < energy(other) || (value === energy(other) && item.row.dataset.key < other.row.dataset.key)) { lowest.set(key, item); }
     });
-    return items.filter(function (item) { return lowest.get(item.row.dataset.pair) === item; });
+    return new Set(lowest.values());
+  }
+
+  function energy(item) { var value = figure(item, "token"); return value === null ? Infinity : value; }
+
+  // ---- ranks, as ranks.py has them: a range where intervals overlap ------------------------------------------------
+
+  // Whether b is lower or higher than a (-1, 1) beyond what their intervals and instruments may be off by; else 0.
+  function apart(a, b) {
+    function beyond(wide) {
+      var below = a.mean + a.half, above = a.mean - a.half, low = b.mean - b.half, high = b.mean + b.half;
+      if (wide) { below *= 1 + a.gain; above *= 1 - a.gain; low *= 1 - b.gain; high *= 1 + b.gain; }
+      return high < above ? -1 : low > below ? 1 : 0;
+    }
+    if (a.half === null || b.half === null) { return 0; }
+    if (a.board && a.board === b.board) { return beyond(false); }
+    return a.gain === null || b.gain === null ? 0 : beyond(true);
+  }
+
+  function rank(items) {
+    var works = new Map();
+    items.forEach(function (item) {
+      var data = item.row.dataset;
+      if (data.work) {
+        works.set(data.work, (works.get(data.work) || []).concat({ item: item, mean: figure(item, "token"), half: figure(item, "half"),
+          gain: figure(item, "gain"), board: data.board, within: data.within }));
+      }
+    });
+    var places = new Map();
+    works.forEach(function (rows) {
+      var makers = rows.some(function (row) { return row.within; }) && rows.some(function (row) { return row.within !== rows[0].within; });
+      if (rows.length < 2 || makers) { return; }
+      rows.forEach(function (row) {
+        var first = 1, last = rows.length;
+        rows.forEach(function (other) {
+          var side = other === row ? 0 : apart(row, other);
+          if (side < 0) { first += 1; }
+          if (side > 0) { last -= 1; }
+        });
+        places.set(row.item, "rank " + (first < last ? first + "\u2013" + last : first) + " of " + rows.length);
+      });
+    });
+    return places;
   }
 
   function ordered(items) {
@@ -95,28 +161,40 @@
   }
 
   function show() {
+    if (more && !standing()) {
+      all().then(draw, function () { status.textContent = "The other rows could not be loaded: these are the best ones alone."; });
+    } else {
+      draw();
+    }
+  }
+
+  function draw() {
     var wanted = {
       words: state.find.toLowerCase().split(/\s+/).filter(Boolean), least: number(state.least), most: number(state.most)
-    }, shown = 0, all = 0;
+    }, shown = 0, left = [], count = Number(BOX.dataset.all);
+    groups.forEach(function (group) { left = left.concat(group.rows.filter(function (item) { return passes(item, wanted); })); });
+    var kept = state.best === "1" && !more ? best(left) : new Set(left);
     groups.forEach(function (group) {
-      var left = group.rows.filter(function (item) { return passes(item, wanted); });
-      if (state.best === "1") { left = best(left); }
+      var visible = group.rows.filter(function (item) { return kept.has(item); }), places = rank(visible);
+      var keys = new Set(visible.map(function (item) { return item.row.dataset.key; }));
       group.rows.forEach(function (item) {
-        var hide = left.indexOf(item) < 0;
-        item.row.hidden = hide;
-        if (item.about) { item.about.hidden = hide; }
+        item.row.hidden = item.about.hidden = !kept.has(item);
+        var place = item.about.querySelector("[data-rank]"), tied = item.about.querySelector("[data-tied]");
+        place.textContent = places.get(item) || "";
+        place.hidden = !places.has(item);
+        if (tied) { tied.hidden = !keys.has(tied.dataset.tied); }
       });
-      ordered(group.rows).forEach(function (item) {
-        group.body.appendChild(item.row);
-        if (item.about) { group.body.appendChild(item.about); }
-      });
-      group.body.hidden = !left.length;
-      shown += left.length;
-      all += group.rows.length;
+      if (group.order !== state.sort) {
+        ordered(group.rows).forEach(function (item) { group.body.append(item.row, item.about); });
+        group.order = state.sort;
+      }
+      group.body.hidden = !visible.length;
+      shown += visible.length;
     });
     heads();
     prices();
-    status.textContent = shown === all ? all + " rows" : shown + " of " + all + " rows" + (shown ? "" : ": no setting is within these limits");
+    status.textContent = (shown === count ? "" : shown + " of ") + (count === 1 ? "1 row" : count + " rows") +
+      (shown ? "" : ": no setting is within these limits");
   }
 
   function heads() {
@@ -126,7 +204,7 @@
     });
   }
 
-  table.querySelectorAll("th[data-sort]").forEach(function (head) {
+  function sorting(head) {
     var button = document.createElement("button"), key = head.dataset.sort;
     button.type = "button";
     button.className = "sort";
@@ -135,7 +213,23 @@
     button.addEventListener("click", function () {
       choose("sort", state.sort === key ? "-" + key : state.sort === "-" + key ? "" : key);
     });
-  });
+  }
+
+  // ---- rows for a comparison ---------------------------------------------------------------------------------------
+
+  var compare = BOX.querySelector("[data-compare]"), comparing = compare.getAttribute("href");
+
+  function picking(item) {
+    var box = item.about.querySelector("[data-pick]"), key = item.row.dataset.key;
+    if (!box) { return; }
+    box.checked = picked.indexOf(key) >= 0;
+    box.addEventListener("change", function () {
+      picked = picked.filter(function (other) { return other !== key; }).concat(box.checked ? key : []);
+      compare.hidden = !picked.length;
+      compare.href = comparing + "#" + VERSION + ";s=" + picked.join(",");
+      compare.textContent = picked.length < 2 ? "Compare with \u2026" : "Compare " + picked.length + " rows";
+    });
+  }
 
   // ---- prices: joules of a run as what they cost, derived from figures that the reader gives ------------------------
 
@@ -170,11 +264,11 @@
     place.textContent = kind ? kind.unit() + (day === null ? " per 1,000 requests" : " a day") : originals.get(head);
     groups.forEach(function (group) {
       group.rows.forEach(function (item) {
-        var cell = item.row.querySelector("[data-joules]");
+        var cell = item.row.querySelector("[data-cost]");
         if (!originals.has(cell)) { originals.set(cell, Array.from(cell.childNodes)); }
         if (!kind) { cell.replaceChildren.apply(cell, originals.get(cell)); return; }
-        var joules = figure(item, "joules"), half = figure(item, "half"), batch = figure(item, "batch"), factor = kind.factor();
-        var scale = factor === null || joules === null || batch === null ? null : factor / 3600 / batch * requests * (pue || 1);
+        var joules = figure(item, "request"), half = figure(item, "requestHalf"), factor = kind.factor();
+        var scale = factor === null || joules === null ? null : factor / 3600 * requests * (pue || 1);
         cell.replaceChildren();
         var words = document.createElement("span");
         words.className = "num";
@@ -254,6 +348,13 @@
   });
   addEventListener("popstate", restore);
   addEventListener("hashchange", restore);
+  var unfold = BOX.querySelector(".unfold");
+  function open(yes) {
+    BOX.classList.toggle("open", yes);
+    unfold.setAttribute("aria-expanded", String(yes));
+  }
+  unfold.addEventListener("click", function () { open(!BOX.classList.contains("open")); });
+  gather();
   restore();
-  BOX.open = matchMedia("(min-width: 700px)").matches || link(state) !== "";
+  open(link(state) !== "");
 })();

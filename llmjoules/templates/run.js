@@ -3,17 +3,6 @@
   "use strict";
   var LJ = window.LJ, h = LJ.h, place = document.querySelector("[data-run]"), empty = place.firstElementChild.cloneNode(true);
 
-  var BASE85 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
-
-  function unpacked(text) {
-    var bytes = new Uint8Array(Math.floor(text.length * 0.8)), at = 0;
-    for (var i = 0; i < text.length; i += 5) {  // five characters are four bytes, see block.base85
-      for (var word = 0, k = i; k < i + 5; k++) { word = word * 85 + (k < text.length ? BASE85.indexOf(text[k]) : 84); }
-      for (var place = 16777216; place >= 1; place /= 256) { bytes[at++] = Math.floor(word / place) % 256; }
-    }
-    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
-  }
-
   function badge(found) { return [h("span", { class: "badge " + found[0], title: found[2] }, found[1]), " "]; }
 
   function pm(mean, half) {
@@ -194,7 +183,7 @@
     LJ.load("where/" + id[1].slice(-8, -6)).then(function (where) {
       found = Object.prototype.hasOwnProperty.call(where, id[1]) ? where[id[1]] : null;
       if (!found) { throw new Error("There is no run of this name."); }
-      return Promise.all([LJ.load("runs/" + found[0]).then(unpacked), found[2] ? LJ.load("settings/" + found[2].slice(0, 2)) : {}]);
+      return Promise.all([LJ.packed("runs/" + found[0]), found[2] ? LJ.load("settings/" + found[2].slice(0, 2)) : {}]);
     }).then(function (loaded) {
       draw(loaded[0][found[1]], loaded[1][found[2]]);
     }).catch(function (error) { fail(error.message); });

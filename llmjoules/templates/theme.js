@@ -14,7 +14,6 @@
 
   document.addEventListener("DOMContentLoaded", function () {
     var button = document.querySelector("[data-theme-toggle]");
-    button.hidden = false;
     button.setAttribute("aria-pressed", String(isDark()));
     button.addEventListener("click", function () {
       root.dataset.theme = isDark() ? "light" : "dark";

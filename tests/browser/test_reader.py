@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_pages import Visit, browser, site, visit  # noqa: F401
+from tests.browser.test_pages import WIDTHS, Visit, browser, site, until, visit  # noqa: F401
 
 pytestmark = pytest.mark.browser
 
@@ -35,7 +35,9 @@ def test_one_row_for_each_model_on_each_system_until_all_settings_are_asked_for(
     assert best.count("C-model") == 1
     row = home.page.locator("tr.first:visible", has_text="C-model")
     assert row.locator("td.n").first.text_content() == "2"
+    assert home.page.locator("[data-status]").text_content() == "7 of 12 rows"
     home.page.get_by_label("Best setting only").uncheck()
+    home.page.locator("tr.first", has_text="C-model").nth(2).wait_for()
     assert models(home.page).count("C-model") == 3
     assert link(home.page) == "#v1;best=0"
     home.page.go_back()
@@ -46,6 +48,7 @@ def test_one_row_for_each_model_on_each_system_until_all_settings_are_asked_for(
 def test_limits_choose_the_best_setting_that_keeps_them_and_live_in_the_link(home: Visit) -> None:
     """Of C-model's settings (40, 30 and 60 W) none is below 20 W; A-model's second (20 W) and both of B-model's are."""
     home.page.get_by_label("At most").fill("25")
+    until(lambda: "C-model" not in models(home.page))
     assert "most=25" in link(home.page)
     shown = models(home.page)
     assert "C-model" not in shown
@@ -53,7 +56,7 @@ def test_limits_choose_the_best_setting_that_keeps_them_and_live_in_the_link(hom
     again = home.page.evaluate("location.href")
     home.page.goto("about:blank")
     home.page.goto(again)
-    assert models(home.page) == shown
+    until(lambda: models(home.page) == shown)
     home.page.get_by_label("At least").fill("1000")
     assert models(home.page) == []
     assert "no setting is within these limits" in home.page.locator("[data-status]").text_content()
@@ -66,6 +69,7 @@ def test_limits_choose_the_best_setting_that_keeps_them_and_live_in_the_link(hom
 def test_a_head_sorts_within_its_sections_up_then_down_then_not(home: Visit) -> None:
     page = home.page
     page.get_by_label("Best setting only").uncheck()
+    page.locator("tr.first", has_text="C-model").nth(2).wait_for()
     first = models(page)
     head = page.locator("th[data-sort=power]")
 
@@ -89,7 +93,7 @@ def test_joules_become_money_by_the_readers_price_and_say_that_they_are_derived(
     row = page.locator("tr.first:visible", has_text="C-model")
     assert float(row.get_attribute("data-joules")) == pytest.approx(60)
     page.get_by_label("Energy as").select_option("money")
-    cell = row.locator("td[data-joules]")
+    cell = row.locator("td[data-cost]")
     assert cell.text_content() == "–", "no default pretends to know a price"
     page.get_by_label("Price").fill("0.30")
     page.get_by_label("Currency").fill("EUR")
@@ -116,11 +120,74 @@ def test_a_table_is_copied_as_markdown(home: Visit) -> None:
     assert lines[-1].startswith("Source: file://")
 
 
-def test_without_scripts_all_rows_are_there_and_no_control_that_does_nothing(visit: Any) -> None:  # noqa: F811
-    opened = visit(java_script_enabled=False)
+def test_without_scripts_the_best_rows_are_there_and_no_control_that_does_nothing(visit: Any) -> None:  # noqa: F811
+    opened, scripted = visit(java_script_enabled=False), visit()
+    for reader in (opened, scripted):
+        reader.open("index.html")
+    assert models(opened.page).count("C-model") == 1
+    assert words_of_rows(opened.page) == words_of_rows(scripted.page)
+    for control in ("[data-reader]", "[data-pick]"):
+        assert not opened.page.locator(control).first.is_visible()
+
+
+def words_of_rows(page: Any) -> list[str]:
+    rows = page.locator("tr.first, tr.about").all()
+    return [" ".join(row.inner_text().replace("compare", "").split()) for row in rows if row.is_visible()]
+
+
+def test_all_rows_filtered_to_the_best_again_are_the_rows_of_the_page(home: Visit) -> None:
+    """Python and the script choose and rank alike: the script has only the figures in the rows."""
+    before = words_of_rows(home.page)
+    assert sum("rank 1–2 of 2" in words for words in before) == 2, "one run has no interval: D and F share both places"
+    home.page.get_by_label("Best setting only").uncheck()
+    home.page.locator("tr.first", has_text="C-model").nth(2).wait_for()
+    every = " ".join(words_of_rows(home.page))
+    assert [place in every for place in ("rank 1 of 3", "rank 2 of 3", "rank 3 of 3")] == [True] * 3, (
+        "C: 3, 4, 6 J/token"
+    )
+    home.page.get_by_label("Best setting only").check()
+    assert words_of_rows(home.page) == before
+    assert home.complaints == []
+
+
+def test_rows_are_picked_for_a_comparison(home: Visit) -> None:
+    page = home.page
+    page.get_by_label("Compare C-model", exact=False).check()
+    page.get_by_label("Compare D-model", exact=False).check()
+    keys = [page.locator("tr.first", has_text=name).first.get_attribute("data-key") for name in ("C-model", "D-model")]
+    page.get_by_role("link", name="Compare 2 rows").click()
+    page.locator(".findings li").wait_for()
+    assert link(page) == f"#v1;s={keys[0]},{keys[1]}"
+    assert home.complaints == []
+
+
+SHIFTS = """() => new Promise(done => {
+  let sum = 0;
+  const add = list => list.getEntries().forEach(one => { sum += one.value; });
+  new PerformanceObserver(add).observe({type: "layout-shift", buffered: true});
+  setTimeout(() => done(sum), 250);
+})"""
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_shifts_when_a_page_has_come(visit: Any, width: int) -> None:  # noqa: F811
+    opened = visit(viewport={"width": width, "height": 800})
+    for name in ("index.html", "models/org", "runs/index.html", "runs/org", "health.html"):
+        opened.open(name)
+        assert opened.page.evaluate(SHIFTS) == 0, name
+
+
+def test_on_a_phone_the_choices_are_folded_until_asked_for(visit: Any) -> None:  # noqa: F811
+    opened = visit(viewport={"width": 390, "height": 800})
     opened.open("index.html")
-    assert models(opened.page).count("C-model") == 3
-    assert not opened.page.locator("[data-reader]").is_visible()
+    field, fold = opened.page.get_by_label("At most"), opened.page.get_by_role("button", name="Filter, limits, prices")
+    assert not field.is_visible()
+    fold.click()
+    assert field.is_visible()
+    assert fold.get_attribute("aria-expanded") == "true"
+    opened.page.goto(f"{opened.page.url}#v1;most=25")
+    opened.page.reload()
+    assert field.is_visible(), "a link with choices shows them"
 
 
 def settings_of(site: Path) -> list[dict[str, Any]]:  # noqa: F811

@@ -1,0 +1,121 @@
+"""Which setting of a model on a system is the best, and which places a row may have among those it compares with."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
+from typing import NamedTuple, TypeAlias
+
+from llmjoules.sitegen import finding
+from llmjoules.sitegen.aggregate import Row
+from llmjoules.sitegen.config import Limits
+
+Ranks: TypeAlias = Mapping[str, "Rank"]
+
+
+class Rank(NamedTuple):
+    """Places that a row may have, from 1 on: as many as there are rows certainly lower, and not certainly higher."""
+
+    first: int
+    last: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.first}–{self.last}" if self.first < self.last else str(self.first)
+
+
+def best_rows(rows: Iterable[Row], limits: Limits) -> list[Row]:
+    """Of each model on each system the row with the lowest J/token within the limits; each component and source apart.
+
+    Without any figure the first one stays, since it says why. reader.js chooses the same way.
+    """
+    found: dict[tuple[object, ...], tuple[float, str, Row]] = {}
+    for row in rows:
+        if within(row, limits):
+            here = (row.j_per_token.mean if row.j_per_token is not None else inf, row.link_key, row)
+            there = found.get(pair_of(row))
+            if there is None or here[:2] < there[:2]:
+                found[pair_of(row)] = here
+    return [row for _, _, row in found.values()]
+
+
+def pair_of(row: Row) -> tuple[object, ...]:
+    return row.model, row.system, row.published, row.source, row.component
+
+
+def within(row: Row, limits: Limits) -> bool:
+    """A figure that a limit asks for and that is not there keeps no limit."""
+    speed, power = row.tokens_per_s, row.power_w
+    fast = limits.tokens_per_s is None or (speed is not None and speed.mean >= limits.tokens_per_s)
+    return fast and (limits.power_w is None or (power is not None and power.mean <= limits.power_w))
+
+
+def ranks(rows: Iterable[Row]) -> dict[str, Rank]:
+    """By `link_key`, of rows that compare with at least one other."""
+    return {
+        row.link_key: rank
+        for group in finding.comparable(rows)
+        if len(group) > 1
+        for row, rank in zip(group, _places(group), strict=True)
+    }
+
+
+class _Ends(NamedTuple):
+    """Of an interval, as it is and widened by the gain; where nothing is known it has no end, and nothing is beyond it.
+
+    board: the same for rows whose gain is the same error; None is like no other.
+    """
+
+    low: float
+    high: float
+    wide_low: float
+    wide_high: float
+    board: object
+
+
+def _places(group: Sequence[Row]) -> list[Rank]:
+    """The same as asking finding.not_apart of every pair, in n log n: a page may have thousands of rows."""
+    ends = [_ends(row) for row in group]
+    of_board: dict[object, list[_Ends]] = defaultdict(list)
+    for one in ends:
+        of_board[one.board].append(one)
+    everyone = _sorted(ends)
+    boards = {board: _sorted(found) for board, found in of_board.items() if board is not None}
+    places = []
+    for one in ends:
+        lower, higher = _beyond(everyone, one.wide_low, one.wide_high, wide=True)
+        if one.board is not None:
+            same = boards[one.board]
+            apart, not_so = _beyond(same, one.low, one.high), _beyond(same, one.wide_low, one.wide_high, wide=True)
+            lower, higher = lower + apart[0] - not_so[0], higher + apart[1] - not_so[1]
+        places.append(Rank(1 + lower, len(group) - higher, len(group)))
+    return places
+
+
+def _ends(row: Row) -> _Ends:
+    board = row.instruments[0] if len(row.instruments) == 1 else None
+    plain = finding.bounds(row.j_per_token) if row.j_per_token is not None else None
+    if row.j_per_token is None or plain is None:
+        return _Ends(-inf, inf, -inf, inf, board)
+    wide = finding.bounds(row.j_per_token, row.gain) if row.gain is not None else None
+    return _Ends(*plain, *(wide or (-inf, inf)), board)
+
+
+_Sorted: TypeAlias = tuple[list[float], list[float], list[float], list[float]]
+
+
+def _sorted(ends: Sequence[_Ends]) -> _Sorted:
+    return (
+        sorted(one.low for one in ends),
+        sorted(one.high for one in ends),
+        sorted(one.wide_low for one in ends),
+        sorted(one.wide_high for one in ends),
+    )
+
+
+def _beyond(ends: _Sorted, low: float, high: float, *, wide: bool = False) -> tuple[int, int]:
+    """How many lie wholly below and wholly above."""
+    lows, highs = (ends[2], ends[3]) if wide else (ends[0], ends[1])
+    return bisect_left(highs, low), len(lows) - bisect_right(lows, high)

@@ -1,0 +1,208 @@
+"""Which setting is shown of a model on a system, and which places a row may have."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmjoules.records.record import Channel, Figures, MeterInfo, Published, System
+from llmjoules.records.stats import Estimate
+from llmjoules.sitegen import finding
+from llmjoules.sitegen.aggregate import Row
+from llmjoules.sitegen.build import build_site
+from llmjoules.sitegen.config import Limits
+from llmjoules.sitegen.ranks import best_rows, ranks
+from tests.builders import NVML, make_run
+from tests.sitegen.html import Html
+from tests.sitegen.inputs import rows_from, runs, write
+
+ROW = rows_from(runs(device="cuda", threads=None, meter=NVML))[0]
+
+
+def row(key: str, mean: float, half: float | None, board: str = "a", gain: float | None = 0.05, **more: Any) -> Row:
+    figure = Estimate(mean=mean, half_width=half, basis="loads", runs=3, loads=3)
+    instruments = ((ROW.instruments[0][0]._replace(uuid=board),),)
+    return msgspec.structs.replace(ROW, key=key, j_per_token=figure, gain=gain, instruments=instruments, **more)
+
+
+def places(rows: Sequence[Row]) -> list[str]:
+    found = ranks(rows)
+    return [str(found[one.link_key]) if one.link_key in found else "" for one in rows]
+
+
+def test_rows_whose_intervals_overlap_share_their_places() -> None:
+    """1 ± 0.1 and 1.15 ± 0.1 overlap, 3 ± 0.1 is above both; 3.05 without an interval may be anywhere."""
+    three = [row("1", 1.0, 0.1), row("2", 1.15, 0.1), row("3", 3.0, 0.1)]
+    assert places(three) == ["1–2", "1–2", "3"]
+    assert places([*three, row("4", 3.05, None)]) == ["1–3", "1–3", "3–4", "1–4"]
+
+
+def test_gain_widens_a_place_only_between_different_boards() -> None:
+    """1 and 1.05 are 5 % apart: less than two gains of 5 %."""
+    assert places([row("1", 1.0, 0.001), row("2", 1.05, 0.001)]) == ["1", "2"]
+    assert places([row("1", 1.0, 0.001), row("2", 1.05, 0.001, board="b")]) == ["1–2", "1–2"]
+    assert places([row("1", 1.0, 0.001, gain=None), row("2", 9.0, 0.001, board="b")]) == ["1–2", "1–2"]
+
+
+def test_only_rows_that_did_the_same_work_have_places() -> None:
+    rows = [row("1", 1.0, 0.1), row("2", 2.0, 0.1, class_="other"), row("3", 3.0, 0.1)]
+    assert places(rows) == ["1", "", "2"]
+    [section] = finding.sections(rows)
+    assert [one.key for one in section.rows] == ["1", "3", "2"]
+    assert section.ranked
+    assert "ranked only where scope and work are the same" in section.note
+    assert places([msgspec.structs.replace(one, source="modelled") for one in rows]) == ["", "", ""]
+    assert places([msgspec.structs.replace(one, published=True) for one in rows]) == ["", "", ""]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 12),
+            st.one_of(st.none(), st.sampled_from([0.0, 0.5, 1.5])),
+            st.sampled_from("abc"),
+            st.sampled_from([None, 0.0, 0.1]),
+        ),
+        min_size=2,
+        max_size=8,
+    )
+)
+def test_places_are_what_asking_of_every_pair_gives(
+    given_rows: list[tuple[int, float | None, str, float | None]],
+) -> None:
+    rows = [row(f"{n}", float(mean), half, board, gain) for n, (mean, half, board, gain) in enumerate(given_rows)]
+    expected = []
+    for one in rows:
+        clear = [other for other in rows if other is not one and finding.not_apart(one, other) is None]
+        lower = sum(mean_of(other) < mean_of(one) for other in clear)
+        first, last = 1 + lower, len(rows) - (len(clear) - lower)
+        expected.append(f"{first}–{last}" if first < last else f"{first}")
+    assert places(rows) == expected
+
+
+def mean_of(one: Row) -> float:
+    assert one.j_per_token is not None
+    return one.j_per_token.mean
+
+
+def test_the_best_is_the_lowest_within_the_limits_for_each_model_and_system() -> None:
+    """One and two threads: 4 J/token at 40 W, 3 J/token at 30 W; on the other system 20 tokens/s at 5 J/token."""
+    records = [
+        *(run for threads, watts in ((1, 40.0), (2, 30.0)) for run in runs([watts, watts], threads=threads)),
+        make_run(system="Other", inference_s=1.0, inference_w=100.0, id="fast"),
+        make_run(system="Other", inference_s=2.0, inference_w=30.0, id="slow", threads=2),
+    ]  # fmt: skip
+    rows = rows_from(records)
+
+    def chosen(**limits: float) -> dict[str, tuple[str, int | None]]:
+        return {one.system: (f"{mean_of(one):.2f}", one.threads) for one in best_rows(rows, Limits(**limits))}
+
+    assert chosen() == {"Test CPU, 2 CPUs": ("3.00", 2), "Other": ("3.00", 2)}
+    assert chosen(tokens_per_s=15) == {"Other": ("5.00", 1)}
+    assert chosen(power_w=30) == {"Test CPU, 2 CPUs": ("3.00", 2), "Other": ("3.00", 2)}
+    assert chosen(power_w=29) == {}
+
+
+def site_of(tmp_path: Path, plotly: Path, *records: Any, toml: str = "") -> Html:
+    write(tmp_path / "in" / "r.jsonl", records)
+    (tmp_path / "in" / "site.toml").write_text(toml)
+    build_site([tmp_path / "in"], tmp_path / "site", plotly_js=plotly)
+    return Html(tmp_path / "site" / "index.html")
+
+
+def settings(home: Html) -> list[dict[str, str]]:
+    return [attributes for tag, attributes in home.tags if tag == "tr" and attributes.get("class") == "first"]
+
+
+def test_the_home_page_has_the_best_settings_alone_by_the_limits_of_its_owner(
+    tmp_path: Path, plotly_stub: Path
+) -> None:
+    rungs = ((1, 40.0), (2, 30.0), (4, 60.0))
+    records = [run for threads, watts in rungs for run in runs([watts, watts], threads=threads)]
+    home = site_of(tmp_path, plotly_stub, *records)
+    assert [one["data-token"] for one in settings(home)] == ["3.0"]
+    assert "1 of 3 rows" in home.text
+    assert "hidden" not in settings(home)[0]
+    home = site_of(tmp_path, plotly_stub, *records, toml="[limits]\npower_w = 20")
+    assert settings(home) == []
+    home = site_of(tmp_path, plotly_stub, *records, toml="[limits]\ntokens_per_s = 5")
+    assert "the lowest J/token among those of at least 5 tokens/s." in home.text
+    assert (tmp_path / "site" / "data" / "home.js").is_file()
+
+
+def test_a_page_with_every_row_needs_no_more_of_them(tmp_path: Path, plotly_stub: Path) -> None:
+    assert "1 row" in site_of(tmp_path, plotly_stub, *runs()).text
+    assert not (tmp_path / "site" / "data" / "home.js").exists()
+
+
+def test_net_energy_stands_beside_gross_and_names_no_order(tmp_path: Path, plotly_stub: Path) -> None:
+    """40 W for 2 s over 20 tokens is 4 J/token; less 10 W of idle it is 3. Loads of 38, 40 and 42 W: ± 0.50 both."""
+    home = site_of(tmp_path, plotly_stub, *runs())
+    assert "4.00 ± 0.50" in home.text
+    assert "net 3.00 ± 0.50 J/token" in home.text
+    assert "Net: less the idle power of the same run; ranks are by gross energy." in home.text
+
+
+def figures_alone(**more: Any) -> Published:
+    channel = Channel(id="gpu:0", component="gpu", kind="interval", source="modelled")
+    run = make_run(id="figures-alone")
+    return Published(
+        id="figures-alone", schema=run.schema, model=run.model, system=System(name="Mac", device="mps", devices_used=1),
+        meters=(MeterInfo(name="powermetrics", channels=(channel,)),), source="A paper, table 1", cell="one",
+        figures=Figures(component="gpu", j_per_token=5.25, j_per_request=1050.0, tokens_per_s=4.0, **more),
+    )  # fmt: skip
+
+
+def test_figures_without_totals_stand_where_others_do(tmp_path: Path, plotly_stub: Path) -> None:
+    home = site_of(tmp_path, plotly_stub, figures_alone(net_j={"gpu": 0.0}))
+    assert "Published GPU energy (estimated)" in home.text
+    assert "5.25" in home.text
+    assert "1050" in home.text
+    assert "21.0" in home.text, "implied W: 5.25 J/token at 4 tokens/s"
+    assert "No energy" not in home.text
+    run_page = next((tmp_path / "site" / "runs").glob("dummy*.html"))
+    assert "5.25 J/token of GPU energy (estimated) (published)" in Html(run_page).heading
+    assert "5.25" in Html(tmp_path / "site" / "runs" / "index.html").text
+    rows = json.loads((tmp_path / "site" / "data" / "settings.js").read_text().removeprefix("LJ.rows(")[:-3])
+    assert rows[0]["token"]["mean"] == 5.25
+    assert rows[0]["source"] == "published"
+
+
+def test_a_request_of_a_source_is_no_run_of_a_batch(tmp_path: Path, plotly_stub: Path) -> None:
+    """A stated mean of 1050 J is of one request, whatever the batch; of 80 J of a batch of 8 a request has a part."""
+    record = figures_alone()
+    record = msgspec.structs.replace(record, workload=msgspec.structs.replace(record.workload, batch_size=8))
+    eight = make_run(id="eight")
+    eight.workload = msgspec.structs.replace(eight.workload, batch_size=8)
+    found = {
+        one["data-find"].split()[1]: one["data-request"]
+        for one in settings(site_of(tmp_path, plotly_stub, record, eight))
+    }
+    assert float(found["Mac"]) == 1050.0
+    assert float(found["Test"]) == 10.0
+
+
+def test_published_repeats_are_counted_and_single_figures_are_not(tmp_path: Path, plotly_stub: Path) -> None:
+    repeats = [
+        msgspec.structs.replace(figures_alone(), id=f"r{n}", cell="many", system=System(name="Box")) for n in range(3)
+    ]
+    source = site_of(tmp_path, plotly_stub, figures_alone(), *repeats).path.read_text()
+    counts = re.findall(r'<td class="n">([^<]*)(?: <span class="pm">/ ([^<]*)</span>)?</td>\n</tr>', source)
+    assert sorted(counts) == [("3", "–"), ("–", "")]
+
+
+@pytest.mark.parametrize("works", [1, 3])
+def test_the_title_names_the_lowest_of_those_with_the_same_work(works: int) -> None:
+    rows = [row("1", 5.0, 0.1, class_="same"), row("2", 9.0, 0.1, class_="same", model="B")]
+    rows += [row(f"x{n}", 1.0, 0.1, class_=f"other {n}", model=f"X{n}") for n in range(works - 1)]
+    title = finding.home_title(rows)
+    assert "takes the least GPU energy, 5.00 J/token" in title
+    assert title.endswith(", of 2 rows with the same work") == (works > 1)
