@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from llmjoules.records.importers.importing import read_files
+from llmjoules.records.importers.importing import Report, import_files, read_files
 from llmjoules.records.importers.types import Bad, Note, Units, Unmapped
 from llmjoules.records.record import Published
+from llmjoules.records.store import BadLine, read_results
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not (DATA / "EXPECTED.json").is_file(), reason="needs ../shared/data")
@@ -45,6 +46,15 @@ def phase_j(record: Published, phase: str, component: str = "gpu", *, share: boo
     found = next(p for p in record.phases if p.name == phase)
     values = [e.joules for e in found.energy if extents[e.channel] == (component, share)]
     return None if not values or None in values else sum(v for v in values if v is not None)
+
+
+def stored(out: Path) -> list[Any]:
+    return [found.record for found in read_results([out], lambda bad: pytest.fail(str(bad)))]
+
+
+def run(format_name: str, path: Path, out: Path, **more: Any) -> tuple[Report, list[BadLine]]:
+    bad: list[BadLine] = []
+    return import_files(format_name, [path], out, on_bad=bad.append, **more), bad
 
 
 def close(value: float | None, right: float | None, tolerance: float = 1e-6) -> bool:

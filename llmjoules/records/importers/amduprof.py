@@ -11,7 +11,16 @@ from collections.abc import Iterator, Sequence
 from llmjoules.records.importers.building import Publisher
 from llmjoules.records.importers.power_trace import Trapezoid
 from llmjoules.records.importers.powermetrics_table import job_info, model_in
-from llmjoules.records.importers.reading import TO_WATTS, Columns, Energies, NotANumber, SourceFile, number
+from llmjoules.records.importers.reading import (
+    TO_WATTS,
+    Columns,
+    Energies,
+    NotANumber,
+    Row,
+    SourceFile,
+    misfit,
+    not_later,
+)
 from llmjoules.records.importers.types import Bad, Item, Note, Options, Units, Unmapped
 from llmjoules.records.record import Channel, MeterInfo, Phase
 
@@ -41,20 +50,21 @@ def read(file: SourceFile, options: Options, units: Units) -> Iterator[Item]:
                 cores = columns.left_over()
                 yield from [Unmapped("columns of single cores, parts of the packages", len(cores))] if cores else []
         else:
-            if len([field for field in row.fields if field]) < len(columns):
-                yield Bad(row.line, f"{len(row.fields)} fields instead of {len(columns)}: the line was cut")
+            wrong = misfit(Row(row.line, [field for field in row.fields if field]), len(columns))
+            if wrong is not None:
+                yield wrong
                 continue
             try:
                 at_s = _seconds(row.fields[1])
                 days_s += DAY_S if at_s + days_s < last_s - DAY_S / 2 else 0.0
-                powers = [number(row.fields[place]) * factor for place, factor, _ in traces]
+                powers = [columns.number(row.fields, place) * factor for place, factor, _ in traces]
             except NotANumber as error:
                 yield Bad(row.line, str(error))
                 continue
             last_s = at_s + days_s
             later = [trace.add(last_s, power_w) for (_, _, trace), power_w in zip(traces, powers, strict=True)]
             if not all(later):
-                yield Bad(row.line, "a sample that is not later than the one before it", "Timestamp")
+                yield not_later(row.line, "Timestamp")
     yield from _record(file, options, energies, [trace for _, _, trace in traces], begins)
 
 
@@ -62,7 +72,7 @@ def _seconds(text: str) -> float:
     """`7:36:22:035` since midnight. Raises NotANumber."""
     found = re.fullmatch(r"\s*(\d+):(\d+):(\d+):(\d+)\s*", text)
     if found is None:
-        raise NotANumber(f"{text.strip()[:40]!r} is no time like 7:36:22:035")
+        raise NotANumber(f"column Timestamp: {text.strip()[:40]!r} is no time like 7:36:22:035")
     hours, minutes, seconds, milliseconds = map(int, found.groups())
     return hours * 3600 + minutes * 60 + seconds + milliseconds / 1e3
 

@@ -60,7 +60,7 @@ class CodeCarbon(Importer):
         for name in ("cpu_model", "gpu_model", "gpu_count", "os", "cpu_power", "timestamp"):
             columns.find(name)
         used = [seconds_at or 0, *(at for at, _ in places if at is not None)]
-        runs = yield from _last_rows(rows, len(columns), run_at or 0, total_at or 0, used)
+        runs = yield from _last_rows(rows, columns, run_at or 0, total_at or 0, used)
         yield from (Unmapped(f"column {name}") for name in columns.left_over())
         if options.model is None:
             yield Note("no model is named in the file: the project's name stands for it (--set model=NAME)")
@@ -103,7 +103,7 @@ class CodeCarbon(Importer):
 
 
 def _last_rows(
-    rows: Iterator[Row | Bad], width: int, run_at: int, total_at: int, used: Sequence[int]
+    rows: Iterator[Row | Bad], columns: Columns, run_at: int, total_at: int, used: Sequence[int]
 ) -> Generator[Bad, None, dict[str, LastRow]]:
     """The last readable row of each run; the others are said to be bad."""
     runs: dict[str, LastRow] = {}
@@ -112,11 +112,15 @@ def _last_rows(
             yield row
             continue
         try:
-            if len(row.fields) != width or not row.fields[run_at]:
-                raise NotANumber(f"{sum(map(bool, row.fields))} fields of {width}: a piece of a broken row")
-            energy, _ = number(row.fields[total_at]), number(row.fields[used[0]])
+            if len(row.fields) != len(columns) or not row.fields[run_at]:
+                raise NotANumber(
+                    f"{sum(map(bool, row.fields))} fields of {len(columns)}: a piece of a broken row; two "
+                    "programs may have written at once, or a decimal comma split a field"
+                )
+            energy = columns.number(row.fields, total_at)
             for at in used:
-                number(row.fields[at] or "0")
+                if row.fields[at] or at == used[0]:
+                    columns.number(row.fields, at)
         except NotANumber as error:
             yield Bad(row.line, str(error))
             continue

@@ -11,7 +11,7 @@ from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.importers.building import Publisher, joules
 from llmjoules.records.importers.hookspecs import hookimpl
 from llmjoules.records.importers.ml_energy import GPUS
-from llmjoules.records.importers.reading import Columns, Energies, NotANumber, Seen, SourceFile, number
+from llmjoules.records.importers.reading import Columns, Energies, NotANumber, Seen, SourceFile, misfit
 from llmjoules.records.importers.types import Bad, Importer, Item, Note, Options, Units, Unmapped
 from llmjoules.records.record import Count, Figures, MeterInfo, Phase, Published, Total, Workload
 
@@ -100,19 +100,22 @@ def _table(publisher: Publisher, energies: Energies, file: SourceFile) -> Iterat
     yield Note(f"no GPU is named in the file: {board} is from its name (--set accelerator=NAME)")
     yield Note("model names are those of 2023, and some models go by another name today")
     for row in rows:
-        skipped = row if isinstance(row, Bad) else seen.before(row.line, row.fields)
-        if isinstance(row, Bad) or skipped is not None:
-            yield from [skipped] if skipped is not None else []
+        if isinstance(row, Bad):
+            yield row
             continue
-        if len(row.fields) != len(columns):
-            yield Bad(row.line, f"{len(row.fields)} fields instead of {len(columns)}")
+        wrong = misfit(row, len(columns)) or seen.before(row.line, row.fields)
+        if wrong is not None:
+            yield wrong
             continue
         try:
-            rate, tokens, latency_s, energy_j = map(number, row.fields[1:])
+            rate, tokens, latency_s, energy_j = (columns.number(row.fields, at) for at in range(1, len(columns)))
             energy_j *= factor
             per_token = energy_j / tokens
-        except (NotANumber, ZeroDivisionError) as error:
+        except NotANumber as error:
             yield Bad(row.line, str(error))
+            continue
+        except ZeroDivisionError:
+            yield Bad(row.line, "a response of no tokens has no energy for each; take the row out", "response_length")
             continue
         yield publisher.record(
             line=row.line,

@@ -17,7 +17,7 @@ import msgspec
 from llmjoules.records.importers.building import Publisher, joules
 from llmjoules.records.importers.hookspecs import hookimpl
 from llmjoules.records.importers.power_trace import Trapezoid
-from llmjoules.records.importers.reading import TO_WATTS, Energies, NotANumber, SourceFile, number
+from llmjoules.records.importers.reading import TO_WATTS, Energies, NotANumber, SourceFile, not_later, number
 from llmjoules.records.importers.types import Bad, Importer, Item, Note, Options, Units, Unmapped
 from llmjoules.records.record import Channel, Figures, MeterInfo, Phase, Workload
 
@@ -30,6 +30,7 @@ TRAPEZOID = msgspec.structs.replace(
 )
 TIME = "%m-%d-%Y %H:%M:%S.%f"
 NAMED = re.compile(r"(.+?)-(.+)-(offline|server|singlestream|multistream|interactive)-run_\d+-spl", re.IGNORECASE)
+COMMA = re.compile(r",(?:Watts|Volts|Amps|PF),[-\d]+,\d")
 OFF_BY_W = 0.15  # rounding of three channels against their sum
 
 
@@ -64,7 +65,7 @@ class MlperfPower(Importer):
                 yield Bad(line, str(error))
                 continue
             if not whole.add(at_s, power_w * factor):
-                yield Bad(line, "a sample that is not later than the one before it", "Time")
+                yield not_later(line, "Time")
                 continue
             begins = begins or line
             marks.add(mark)
@@ -89,15 +90,24 @@ def _parse(text: str) -> tuple[float, float, list[float], str]:
     """Time, total watts, watts of each channel, mark. Raises NotANumber."""
     fields = text.split(",")
     if len(fields) < 4 or fields[0] != "Time" or fields[2] != "Watts":
-        raise NotANumber("not of the form Time,…,Watts,…: the line was cut, or is of another log")
+        raise NotANumber("not of the form Time,…,Watts,…: was the line cut, or is it of another log?")
     try:
         at_s = datetime.strptime(fields[1], TIME).replace(tzinfo=UTC).timestamp()
     except ValueError:
         raise NotANumber(f"column Time: {fields[1][:40]!r} is no time like 07-17-2024 07:02:47.866") from None
-    parts = [number(fields[at + 2]) for at in range(4, len(fields) - 2) if re.fullmatch(r"Ch\d+", fields[at])]
+    if COMMA.search(text):
+        raise NotANumber("a number has a decimal comma, which here parts fields; write a point")
+    parts = [_watts(fields[at + 2]) for at in range(4, len(fields) - 2) if re.fullmatch(r"Ch\d+", fields[at])]
     if "Mark" in fields[-1:] or (len(fields) > 4 and "Mark" not in fields):
         raise NotANumber("the line was cut before its mark")
-    return at_s, number(fields[3]), parts, fields[fields.index("Mark") + 1] if "Mark" in fields else ""
+    return at_s, _watts(fields[3]), parts, fields[fields.index("Mark") + 1] if "Mark" in fields else ""
+
+
+def _watts(text: str) -> float:
+    try:
+        return number(text)
+    except NotANumber as error:
+        raise NotANumber(f"column Watts: {error}") from None
 
 
 def _window(file: SourceFile, options: MlperfOptions) -> tuple[float, float] | None:

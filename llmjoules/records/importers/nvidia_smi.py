@@ -22,6 +22,8 @@ from llmjoules.records.importers.reading import (
     NotANumber,
     Row,
     SourceFile,
+    misfit,
+    not_later,
     number,
     unit_in,
 )
@@ -61,7 +63,7 @@ def read(file: SourceFile, options: Options, units: Units) -> Iterator[Item]:
     first: list[Sample] = []  # held back to count the GPUs
     polls: _Polls | None = None
     for row in rows:
-        sample = row if isinstance(row, Bad) else _parse(row, len(columns), place, factor)
+        sample = row if isinstance(row, Bad) else _parse(row, len(columns), place, name, factor)
         if isinstance(sample, Bad):
             yield sample
         elif polls is not None:
@@ -79,10 +81,13 @@ def read(file: SourceFile, options: Options, units: Units) -> Iterator[Item]:
     yield from _record(file, options, energies, polls.traces, header.line)
 
 
-def _parse(row: Row, width: int, place: int, factor: float) -> Sample | Bad:
+def _parse(row: Row, width: int, place: int, name: str, factor: float) -> Sample | Bad:
     """Every cell ends with its unit; where the last one does not, it was cut."""
-    if len(row.fields) != width or not row.fields[-1].endswith(("W", "%", "C", "MiB", "MHz")):
-        return Bad(row.line, f"{len(row.fields)} fields, the last being {row.fields[-1][:20]!r}: the line was cut")
+    if len(row.fields) > width:
+        return misfit(row, width)  # type: ignore[return-value]
+    if len(row.fields) < width or not row.fields[-1].endswith(("W", "%", "C", "MiB", "MHz")):
+        last = row.fields[-1][:20]
+        return Bad(row.line, f"{len(row.fields)} fields of {width}, the last being {last!r}: the line was cut")
     try:
         at_s = datetime.strptime(row.fields[0], "%Y/%m/%d %H:%M:%S.%f").replace(tzinfo=UTC).timestamp()
     except ValueError:
@@ -90,7 +95,7 @@ def _parse(row: Row, width: int, place: int, factor: float) -> Sample | Bad:
     try:
         return Sample(row.line, at_s, number(row.fields[place].removesuffix("W")) * factor)
     except NotANumber as error:
-        return Bad(row.line, str(error), f"column {place + 1}")
+        return Bad(row.line, str(error), name)
 
 
 class _Polls:
@@ -105,7 +110,7 @@ class _Polls:
         if self._next == len(self.traces) or sample.at_s - self._last_s >= APART_S:
             self._next = 0
         if not self.traces[self._next].add(sample.at_s, sample.power_w):
-            yield Bad(sample.line, "a sample that is not later than the one before it", "timestamp")
+            yield not_later(sample.line, "timestamp")
         self._next += 1
         self._last_s = sample.at_s
 

@@ -12,7 +12,16 @@ from typing import Any
 import msgspec
 
 from llmjoules.records.importers.building import PROCESS_SHARE, Publisher, apples_rail, joules
-from llmjoules.records.importers.reading import TO_SECONDS, TO_WATTS, Energies, NotANumber, Row, SourceFile, number
+from llmjoules.records.importers.reading import (
+    TO_SECONDS,
+    TO_WATTS,
+    Energies,
+    NotANumber,
+    Row,
+    SourceFile,
+    misfit,
+    number,
+)
 from llmjoules.records.importers.types import Bad, Item, Note, Options, Units, Unmapped
 from llmjoules.records.record import Energy, MeterInfo, Phase, PhaseName, Workload
 
@@ -20,7 +29,9 @@ TOOL = "powermetrics table"
 HEADER = ["event", "timestamp", "python3.11", "ALL_TASKS", "cpu", "gpu"]
 PHASE = re.compile(r"tokenizer|model load|load model|pipeline load|inference(?:-(\w+)-(\d+))?")
 LOADS: dict[str, PhaseName] = {"tokenizer": "tokenizer", "model load": "model", "load model": "model+pipeline"}
+KNOWN = "Known are tokenizer, model load, load model, pipeline load, inference and inference-KEY-NUMBER."
 STUDY_CAP = 200
+SHORTEST_S, LONGEST_S = 0.001, 60.0  # of an interval of powermetrics
 STRETCHED_S = 0.26  # asked for are 0.2 s, and 0.218 s is usual
 FULL_LOAD_W = 26.0  # of the GPU of an M1 Pro, which holds 20 to 22 W
 NO_LOAD_W = 0.1
@@ -116,8 +127,9 @@ def _parse(
     row: Row, scale: tuple[float, float, float], headed: bool
 ) -> tuple[str, float, float | None, float, float] | Bad:
     names = HEADER if headed else ["phase", "ms", "python", "ALL_TASKS", "CPU mW", "GPU mW"]
-    if len(row.fields) != 6:
-        return Bad(row.line, f"{len(row.fields)} fields instead of 6", fix="Has a decimal comma split a field?")
+    wrong = misfit(row, len(names))
+    if wrong is not None:
+        return wrong
     column = 1
     try:
         interval_s = number(row.fields[1]) * scale[0]
@@ -127,10 +139,11 @@ def _parse(
         gpu_w = number(row.fields[5]) * scale[2]
     except NotANumber as error:
         return Bad(row.line, str(error), names[column])
-    if not 0 < interval_s < 60:
-        return Bad(row.line, f"{interval_s:g} s is no length of a sample (this column is not a time of day)", names[1])
+    if not SHORTEST_S < interval_s < LONGEST_S:
+        fix = "This column is not a time of day; if it is in seconds: --unit timestamp=s."
+        return Bad(row.line, f"{interval_s:g} s is no length of a sample", names[1], fix)
     if PHASE.fullmatch(row.fields[0]) is None:
-        return Bad(row.line, f"a phase {row.fields[0]!r} that is not known", names[0])
+        return Bad(row.line, f"a phase {row.fields[0][:40]!r} that is not known", names[0], KNOWN)
     return row.fields[0], interval_s, _share(row.fields[2], row.fields[3]), cpu_w, gpu_w
 
 

@@ -11,7 +11,17 @@ from itertools import chain
 from typing import NamedTuple
 
 from llmjoules.records.importers.building import NVML_TICK_S, Publisher, gpu_counters, joules
-from llmjoules.records.importers.reading import Columns, Energies, NotANumber, Row, Seen, SourceFile, iso_utc, number
+from llmjoules.records.importers.reading import (
+    Columns,
+    Energies,
+    NotANumber,
+    Row,
+    Seen,
+    SourceFile,
+    iso_utc,
+    misfit,
+    number,
+)
 from llmjoules.records.importers.types import Bad, Item, Note, Options, Units, Unmapped
 from llmjoules.records.record import Channel, Component, MeterInfo, Phase, PhaseName, System, Workload
 
@@ -65,7 +75,7 @@ def read(file: SourceFile, options: Options, units: Units) -> Iterator[Item]:
             yield row
             continue
         twice = seen.before(row.line, row.fields)
-        parsed = twice or _parse(row, len(columns), places, factors)
+        parsed = twice or _parse(row, columns, places, factors)
         if isinstance(parsed, Bad):
             yield parsed
             continue
@@ -96,9 +106,10 @@ def _channels(columns: Columns, energies: Energies) -> tuple[tuple[Channel, ...]
     return tuple(channels), places, factors
 
 
-def _parse(row: Row, width: int, places: Sequence[int], factors: Sequence[float]) -> LogRow | Bad:
-    if len(row.fields) != width:
-        return Bad(row.line, f"{len(row.fields)} fields instead of {width}")
+def _parse(row: Row, columns: Columns, places: Sequence[int], factors: Sequence[float]) -> LogRow | Bad:
+    wrong = misfit(row, len(columns))
+    if wrong is not None:
+        return wrong
     column = "timestamp"
     try:
         at_s = number(row.fields[0])
@@ -106,10 +117,10 @@ def _parse(row: Row, width: int, places: Sequence[int], factors: Sequence[float]
         column = "duration"
         duration_s = number(row.fields[2])
         if duration_s < 0:
-            return Bad(row.line, f"a duration of {duration_s} s", column)
+            return Bad(row.line, f"a duration of {duration_s} s; take the row out", column)
         found = []
         for place, factor in zip(places, factors, strict=True):
-            column = f"column {place + 1}"
+            column = columns.header[place]
             found.append(number(row.fields[place]) * factor)
     except NotANumber as error:
         return Bad(row.line, str(error), column)
@@ -152,7 +163,8 @@ class _Maker:
         for row in rows:
             name = PHASES.get(row.tag) or ("pipeline" if divided else "model+pipeline")
             if row.tag not in PHASES and row.tag != "pipeline load":
-                yield Bad(row.line, f"a phase {row.tag!r} that is not known", "tag")
+                fix = f"Known are {', '.join((*PHASES, 'pipeline load'))}."
+                yield Bad(row.line, f"a phase {row.tag[:40]!r} that is not known", "tag", fix)
                 continue
             start_s = row.at_s - zero_s
             unresolved = row.duration_s < NVML_TICK_S

@@ -170,9 +170,10 @@ def number(text: str) -> float:
             raise NotANumber(
                 f"{plain!r} has a decimal comma; write {plain.replace(',', '.')} (a spreadsheet can export a point)"
             ) from None
-        raise NotANumber(f"{plain[:40]!r} is not a number" if plain else "no number stands there") from None
+        what = f"{plain[:40]!r} is not a number" if plain else "no number stands there"
+        raise NotANumber(f"{what}; write one, or take the row out") from None
     if not math.isfinite(value):
-        raise NotANumber(f"{text.strip()[:40]!r} is not a finite number")
+        raise NotANumber(f"{text.strip()[:40]!r} is not a finite number; write one, or take the row out")
     return value
 
 
@@ -209,6 +210,13 @@ class Columns:
         self.asked.update(self.header[index] for index, _ in found)
         return found
 
+    def number(self, fields: Sequence[str], at: int) -> float:
+        """Raises NotANumber, which names the column."""
+        try:
+            return number(fields[at])
+        except NotANumber as error:
+            raise NotANumber(f"column {self.header[at]!r}: {error}") from None
+
     def left_over(self) -> list[str]:
         return [name for name in self.header if name and name not in self.asked]
 
@@ -233,6 +241,20 @@ class Energies:
         if correction is not None:
             self.corrections.append(correction)
         return known[taken]
+
+
+def misfit(row: Row, width: int) -> Bad | None:
+    """What is wrong with a row that has not as many fields as it should; None where it has."""
+    found = len(row.fields)
+    if found == width:
+        return None
+    few, many = "Was it cut off, or a separator lost?", "Has a decimal comma, or a separator in a text, split a field?"
+    return Bad(row.line, f"{found} fields instead of {width}", fix=few if found < width else many)
+
+
+def not_later(line: int, column: str) -> Bad:
+    fix = "Sort the rows by time; of two at the same time the first counts."
+    return Bad(line, "a sample that is not later than the one before it", column, fix)
 
 
 class Seen:

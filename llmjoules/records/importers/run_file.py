@@ -19,7 +19,7 @@ from llmjoules.records.importers.building import (
     gpu_counters,
     joules,
 )
-from llmjoules.records.importers.reading import Columns, Energies, NotANumber, Row, Seen, SourceFile, iso_utc, number
+from llmjoules.records.importers.reading import Columns, Energies, NotANumber, Row, Seen, SourceFile, iso_utc, misfit
 from llmjoules.records.importers.types import Bad, Item, Note, Options, Units, Unmapped
 from llmjoules.records.record import Channel, Energy, Figures, MeterInfo, Phase, PhaseName, Published, Tokens, Workload
 
@@ -97,10 +97,8 @@ def read(file: SourceFile, options: Options, units: Units) -> Iterator[Item]:
             yield from maker.notes(headed)
             if headed:
                 continue
-        if len(row.fields) != len(maker.layout.columns):
-            yield Bad(row.line, f"{len(row.fields)} fields instead of {len(maker.layout.columns)}")
-            continue
-        yield from [twice] if (twice := seen.before(row.line, row.fields)) else maker.row(row)
+        wrong = misfit(row, len(maker.layout.columns)) or seen.before(row.line, row.fields)
+        yield from [wrong] if wrong is not None else maker.row(row)
     if maker is not None:
         yield from maker.at_end()
 
@@ -203,7 +201,8 @@ class _Maker:
         label = fields[at["phase"] or 0].strip()
         inference = INFERENCE.fullmatch(label)
         if inference is None and label not in LOADS:
-            yield Bad(row.line, f"a phase {label[:40]!r} that is not known", "Phase")
+            fix = f"Known are {', '.join(LOADS)}, inference-KEY-NUMBER and start-inference-KEY-NUMBER."
+            yield Bad(row.line, f"a phase {label[:40]!r} that is not known", "Phase", fix)
             return
         try:
             runtime_s = self._number(fields, "runtime")
@@ -246,17 +245,10 @@ class _Maker:
         index = self.layout.at[what]
         if index is None:
             raise NotANumber(f"the file has no column for the {what}")
-        try:
-            return number(fields[index])
-        except NotANumber as error:
-            raise NotANumber(f"column {self.layout.columns.header[index]!r}: {error}") from None
+        return self.layout.columns.number(fields, index)
 
-    @staticmethod
-    def _value(fields: Sequence[str], place: Place) -> float:
-        try:
-            return number(fields[place.at]) * place.factor
-        except NotANumber as error:
-            raise NotANumber(f"column {place.heading!r}: {error}") from None
+    def _value(self, fields: Sequence[str], place: Place) -> float:
+        return self.layout.columns.number(fields, place.at) * place.factor
 
     def _check(self, fields: Sequence[str], sum_j: float) -> None:
         """The file's own sum over GPUs, against theirs."""

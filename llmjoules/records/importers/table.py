@@ -11,7 +11,17 @@ import msgspec
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.importers.building import Publisher, joules
 from llmjoules.records.importers.hookspecs import hookimpl
-from llmjoules.records.importers.reading import TO_SECONDS, Columns, Energies, NotANumber, Row, Seen, SourceFile, number
+from llmjoules.records.importers.reading import (
+    TO_SECONDS,
+    Columns,
+    Energies,
+    NotANumber,
+    Row,
+    Seen,
+    SourceFile,
+    misfit,
+    number,
+)
 from llmjoules.records.importers.types import Bad, Importer, Item, Note, Options, Units, Unmapped
 from llmjoules.records.record import (
     Channel,
@@ -103,9 +113,8 @@ class Table(Importer):
                 yield row
             elif (twice := seen.before(row.line, row.fields)) is not None:
                 yield twice
-            elif len(row.fields) != len(maker.columns):
-                fix = "" if mapping.decimal_comma else "Has a decimal comma split a field?"
-                yield Bad(row.line, f"{len(row.fields)} fields instead of {len(maker.columns)}", fix=fix)
+            elif (wrong := misfit(row, len(maker.columns))) is not None:
+                yield wrong
             else:
                 try:
                     yield maker.record(row)

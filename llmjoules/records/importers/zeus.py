@@ -12,7 +12,7 @@ import msgspec
 
 from llmjoules.records.importers.building import Publisher, gpu_counters, joules
 from llmjoules.records.importers.hookspecs import hookimpl
-from llmjoules.records.importers.reading import Columns, Energies, NotANumber, SourceFile, number
+from llmjoules.records.importers.reading import Columns, Energies, NotANumber, Seen, SourceFile, misfit
 from llmjoules.records.importers.types import Bad, Importer, Item, Note, Options, Units, Unmapped
 from llmjoules.records.record import Accelerator, MeterInfo, Phase
 
@@ -27,7 +27,7 @@ class Zeus(Importer):
         return "".join(file.lines_at_head(1)).startswith("start_time,window_name,elapsed_time")
 
     def read(self, file: SourceFile, options: Options, units: Units) -> Iterator[Item]:
-        rows, energies = file.rows(), Energies(units)
+        rows, energies, seen = file.rows(), Energies(units), Seen()
         header = next(rows)
         if isinstance(header, Bad):
             yield header
@@ -48,13 +48,18 @@ class Zeus(Importer):
             if isinstance(row, Bad):
                 yield row
                 continue
-            if len(row.fields) != len(columns):
-                yield Bad(row.line, f"{len(row.fields)} fields instead of {len(columns)}")
+            wrong = misfit(row, len(columns)) or seen.before(row.line, row.fields)
+            if wrong is not None:
+                yield wrong
                 continue
             try:
-                seconds = number(row.fields[2])
+                seconds = columns.number(row.fields, 2)
                 found = tuple(
-                    joules(f"gpu:{index}", number(row.fields[at]) * factor, method="difference of two counter reads")
+                    joules(
+                        f"gpu:{index}",
+                        columns.number(row.fields, at) * factor,
+                        method="difference of two counter reads",
+                    )
                     for index, ((at, _), factor) in enumerate(zip(boards, factors, strict=True))
                 )
             except NotANumber as error:
