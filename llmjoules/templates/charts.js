@@ -1,7 +1,7 @@
 // Draws a chart when it comes into view or gets the focus. Its data and numbers are in the page; Plotly comes on demand.
 (function () {
   "use strict";
-  var own = document.currentScript.dataset, source = own.plotly, loading = null, drawn = new Map();
+  var own = document.currentScript.dataset, source = own.plotly, loading = null, drawn = new Map(), marks = new Map();
 
   function plotly() {
     if (!loading) {
@@ -93,6 +93,10 @@
           text: band.text, font: { size: 12, color: paint("--ink") } });
       }
     });
+    if (marks.get(box)) {
+      shapes.push({ type: "rect", xref: "x", yref: "paper", x0: marks.get(box)[0], x1: marks.get(box)[1], y0: 0, y1: 1, layer: "below",
+        line: { width: 1, dash: "dot", color: paint("--muted") }, fillcolor: paint("--link 0.16") });
+    }
     if (direct) { notes = notes.concat(endLabels(figure, box, paint)); }
     result.annotations = notes;
     result.shapes = shapes;
@@ -148,6 +152,38 @@
       script.onerror = function () { reject(new Error("There is no " + name + ".")); };
       document.head.appendChild(script);
     });
+  };
+
+  // What a reader chose lives in the address, `#v1;key=value;…`: an address of another form says nothing.
+  var VERSION = "v1";
+
+  LJ.chosen = function () {
+    var words = location.hash.slice(1).split(";"), found = {};
+    if (words.shift() !== VERSION) { return found; }
+    words.forEach(function (word) {
+      var at = word.indexOf("=");
+      try { if (at > 0) { found[word.slice(0, at)] = decodeURIComponent(word.slice(at + 1)); } } catch (error) { /* a cut link */ }
+    });
+    return found;
+  };
+
+  // Empty where nothing was chosen.
+  LJ.link = function (chosen) {
+    var words = Object.keys(chosen).sort().filter(function (key) { return chosen[key] !== ""; }).map(function (key) {
+      return key + "=" + encodeURIComponent(chosen[key]);
+    });
+    return words.length ? "#" + [VERSION].concat(words).join(";") : "";
+  };
+
+  // A new entry in the history for a choice; while the reader types, the last one is rewritten.
+  LJ.choose = function (chosen, typing) {
+    history[typing ? "replaceState" : "pushState"](null, "", location.pathname + location.search + LJ.link(chosen));
+  };
+
+  // A stretch of the x axis in another ground; null for none.
+  LJ.mark = function (box, span) {
+    marks.set(box, span);
+    if (drawn.has(box) && window.Plotly && box.classList.contains("js-plotly-plot")) { draw(box); }
   };
 
   // A value that was packed: gzip inside base 85, since a disk does not compress.
@@ -241,7 +277,8 @@
 
   // A link to a setting opens its list of runs.
   function unfold() {
-    var target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    var name = location.hash.slice(1), target = null;
+    try { target = name && document.getElementById(decodeURIComponent(name)); } catch (error) { /* a cut link */ }
     if (target && target.tagName === "DETAILS") { target.open = true; target.scrollIntoView(); }
   }
   addEventListener("hashchange", unfold);

@@ -106,8 +106,9 @@
     }));
     var from = h("input", { type: "number", step: "any" }), to = h("input", { type: "number", step: "any" });
     var zoom = h("button", { type: "button" }, "Zoom"), whole = h("button", { type: "button" }, "Whole run");
+    var copy = h("button", { type: "button", hidden: "" }, "Copy link");
     place.append(
-      h("p", { class: "choose" }, h("label", {}, "Energy of ", phase), h("label", {}, " from ", from, " s"), h("label", {}, " to ", to, " s "), zoom, " ", whole),
+      h("p", { class: "choose" }, h("label", {}, "Energy of ", phase), h("label", {}, " from ", from, " s"), h("label", {}, " to ", to, " s "), zoom, " ", whole, " ", copy),
       h("div", { role: "status" }, says));
     place.hidden = false;
 
@@ -121,12 +122,28 @@
         lines.forEach(function (line) { says.append(h("li", {}, sentence(line, plot, edges, start, end))); });
       }
       zoom.disabled = !(start < end);
+      copy.hidden = !(start < end) || !navigator.clipboard;
+      LJ.mark(box, start < end ? [start, end] : null);
       return [start, end];
     }
     function choose(start, end) {
       from.value = Number(start.toFixed(4));
       to.value = Number(end.toFixed(4));
+      keep(false);
+    }
+    // Into the address, beside the run that run.html shows.
+    function keep(typing) {
       tell();
+      var chosen = LJ.chosen(), run = /[#;&]id=([a-z0-9-]+)/.exec(location.hash);
+      LJ.choose(Object.assign(chosen, run ? { id: run[1] } : {}, { from: from.value, to: to.value }), typing);
+    }
+    function restore() {
+      if (!place.isConnected) { return; }
+      var chosen = LJ.chosen();
+      from.value = chosen.from || "";
+      to.value = chosen.to || "";
+      phase.value = "";
+      if (edges || from.value || to.value) { tell(); }
     }
     function show(range) {
       if (window.Plotly && box.classList.contains("js-plotly-plot")) { window.Plotly.relayout(box, { "xaxis.range": range, selections: [] }); }
@@ -136,7 +153,7 @@
       if (chosen) { choose(chosen.x0, chosen.x1); }
     });
     [from, to].forEach(function (input) {
-      input.addEventListener("input", function () { phase.value = ""; tell(); });
+      input.addEventListener("input", function () { phase.value = ""; keep(true); });
     });
     zoom.addEventListener("click", function () { show(tell()); });
     whole.addEventListener("click", function () { tell(); show([edges[0], edges[edges.length - 1]]); });
@@ -148,6 +165,14 @@
         }
       });
     });
-    zoom.disabled = true;
+    copy.addEventListener("click", function () {
+      navigator.clipboard.writeText(location.href).then(function () {
+        copy.textContent = "Copied";
+        setTimeout(function () { copy.textContent = "Copy link"; }, 1500);
+      }, function () { copy.hidden = true; });
+    });
+    addEventListener("popstate", restore);
+    addEventListener("hashchange", restore);
+    restore();
   };
 })();

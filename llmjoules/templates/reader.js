@@ -3,29 +3,17 @@
 // choice needs them. Without this script it shows its rows in their own order.
 (function () {
   "use strict";
-  var VERSION = "v1", BOX = document.querySelector("[data-reader]");
+  var BOX = document.querySelector("[data-reader]");
   if (!BOX) { return; }
   var LJ = window.LJ, table = document.querySelector("table.rows"), groups = [], status = BOX.querySelector("[data-status]");
   var more = BOX.dataset.more, loading = null, picked = [], state = {}, fields = Array.from(BOX.querySelectorAll("[name]")), originals = new Map();
 
   // ---- state in the link -------------------------------------------------------------------------------------------
 
-  function read() {
-    var words = location.hash.slice(1).split(";"), found = {};
-    if (words.shift() !== VERSION) { return found; }
-    words.forEach(function (word) {
-      var at = word.indexOf("=");
-      try { if (at > 0) { found[word.slice(0, at)] = decodeURIComponent(word.slice(at + 1)); } } catch (error) { /* a cut link */ }
-    });
-    return found;
-  }
-
   function link(changes) {
-    var words = [VERSION];
-    Object.keys(changes).sort().forEach(function (key) {
-      if (changes[key] !== "" && changes[key] !== standard(key)) { words.push(key + "=" + encodeURIComponent(changes[key])); }
-    });
-    return words.length > 1 ? "#" + words.join(";") : "";
+    var kept = {};
+    Object.keys(changes).forEach(function (key) { if (changes[key] !== standard(key)) { kept[key] = changes[key]; } });
+    return kept;
   }
 
   function standard(key) {
@@ -33,15 +21,14 @@
     return field ? field.dataset.standard || "" : "";
   }
 
-  // A new entry in the history for a choice; while the reader types, the last one is rewritten.
   function choose(key, value, typing) {
     state[key] = value;
-    history[typing ? "replaceState" : "pushState"](null, "", location.pathname + location.search + link(state));
+    LJ.choose(link(state), typing);
     show();
   }
 
   function restore() {
-    var given = read();
+    var given = LJ.chosen();
     state = { sort: given.sort || "" };
     fields.forEach(function (field) {
       state[field.name] = field.name in given ? given[field.name] : standard(field.name);
@@ -226,7 +213,7 @@
     box.addEventListener("change", function () {
       picked = picked.filter(function (other) { return other !== key; }).concat(box.checked ? key : []);
       compare.hidden = !picked.length;
-      compare.href = comparing + "#" + VERSION + ";s=" + picked.join(",");
+      compare.href = comparing + "#v1;s=" + picked.join(",");
       compare.textContent = picked.length < 2 ? "Compare with \u2026" : "Compare " + picked.length + " rows";
     });
   }
@@ -343,7 +330,7 @@
     });
   });
   BOX.querySelector("[data-reset]").addEventListener("click", function () {
-    history.pushState(null, "", location.pathname + location.search);
+    LJ.choose({});
     restore();
   });
   addEventListener("popstate", restore);
@@ -356,5 +343,5 @@
   unfold.addEventListener("click", function () { open(!BOX.classList.contains("open")); });
   gather();
   restore();
-  open(link(state) !== "");
+  open(Object.keys(link(state)).length > 0);
 })();

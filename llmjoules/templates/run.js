@@ -2,6 +2,7 @@
 (function () {
   "use strict";
   var LJ = window.LJ, h = LJ.h, place = document.querySelector("[data-run]"), empty = place.firstElementChild.cloneNode(true);
+  var shown = "";
 
   function badge(found) { return [h("span", { class: "badge " + found[0], title: found[2] }, found[1]), " "]; }
 
@@ -173,6 +174,7 @@
   }
 
   function fail(words) {
+    shown = "";
     place.replaceChildren(empty, h("p", { class: "lead", role: "alert" }, words));
   }
 
@@ -180,6 +182,8 @@
     // As 404.html it is found in the place of a run whose own page newer ones have taken.
     var id = /[#;&]id=([a-z0-9-]+)/.exec(location.hash) || /\/runs\/([a-z0-9-]+)\.html$/.exec(location.pathname), found = null;
     if (!id) { fail("The address names no run."); return; }
+    if (id[1] === shown) { return; }  // another span of it
+    shown = id[1];
     LJ.load("where/" + id[1].slice(-8, -6)).then(function (where) {
       found = Object.prototype.hasOwnProperty.call(where, id[1]) ? where[id[1]] : null;
       if (!found) { throw new Error("There is no run of this name."); }

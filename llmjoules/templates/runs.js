@@ -82,7 +82,7 @@
   function turn(words, to) {
     var button = h("button", { type: "button" }, words);
     button.disabled = to < 0 || to * SIZE >= found.length || to === page;
-    button.addEventListener("click", function () { page = to; show(); results.scrollIntoView(); });
+    button.addEventListener("click", function () { page = to; choose(false); show(); results.scrollIntoView(); });
     return button;
   }
 
@@ -98,25 +98,44 @@
       var start = performance.now();
       index = loaded;
       found = matches();
-      page = 0;
+      page = Math.min(page, Math.max(Math.ceil(found.length / SIZE) - 1, 0));
       show();
       place.dataset.took = (performance.now() - start).toFixed(1);
     }, function (error) { says.textContent = error.message; });
   }
 
-  // #setting=KEY, #flag=FLAG or #kind=failed: what other pages link to.
-  function fromLink() {
-    var asked = new URLSearchParams(location.hash.slice(1));
+  // In the address: setting, flag and kind, which other pages link to, and find, sort and page.
+  function restore() {
+    var asked = LJ.chosen(), all = h("button", { type: "button" }, "Show all");
     wanted = {};
-    ["setting", "flag", "kind"].forEach(function (name) { if (asked.get(name)) { wanted[name] = asked.get(name); } });
-    var names = Object.keys(wanted), all = h("button", { type: "button" }, "Show all");
-    all.addEventListener("click", function () { location.hash = ""; });
+    ["setting", "flag", "kind"].forEach(function (name) { if (asked[name]) { wanted[name] = asked[name]; } });
+    search.value = asked.find || "";
+    order.value = asked.sort || "";
+    if (order.selectedIndex < 0) { order.value = ""; }
+    page = Math.max(parseInt(asked.page, 10) - 1 || 0, 0);
+    all.addEventListener("click", function () {
+      wanted = {};
+      choose(false);
+      restore();
+    });
+    var names = Object.keys(wanted);
     only.replaceChildren.apply(only, names.length ? ["only " + names.map(function (name) { return name + " " + wanted[name]; }).join(", ") + " ", all] : []);
-    if (names.length || index) { find(); }
+    if (LJ.link(asked) || index) { find(); }
   }
 
-  search.addEventListener("input", find);
-  order.addEventListener("change", find);
-  addEventListener("hashchange", fromLink);
-  fromLink();
+  function choose(typing) {
+    LJ.choose(Object.assign({}, wanted, { find: search.value.trim(), sort: order.value, page: page ? String(page + 1) : "" }), typing);
+  }
+
+  function changed(typing) {
+    page = 0;
+    choose(typing);
+    find();
+  }
+
+  search.addEventListener("input", function () { changed(true); });
+  order.addEventListener("change", function () { changed(false); });
+  addEventListener("popstate", restore);
+  addEventListener("hashchange", restore);
+  restore();
 })();

@@ -312,6 +312,13 @@ def test_a_run_without_a_page_is_drawn_like_one_with_a_page(browser: Any, shells
         shell.page.locator(".raw").wait_for(state="attached")
         assert page.page.evaluate(WORDS) == shell.page.evaluate(WORDS), name
         assert shell.draw_all() == page.draw_all()
+    shell.page.locator(".span input").first.fill("0.25")
+    shell.page.locator(".span input").last.fill("0.5")
+    assert shell.page.evaluate("location.hash") == f"#v1;from=0.25;id={name};to=0.5"
+    said = shell.page.locator(".span li").first.inner_text()
+    shell.page.reload()
+    until(lambda: shell.page.locator(".span li").count() > 0)
+    assert shell.page.locator(".span li").first.inner_text() == said
     assert not shell.complaints
     assert not page.complaints
     for visit in (page, shell):
@@ -353,6 +360,15 @@ def test_a_span_of_a_trace_is_given_in_joules_watts_tokens_and_joules_per_token(
     end = record["phases"][-1]["end_s"]
     until(lambda: float(box.locator("input").first.input_value() or 0) == pytest.approx(end * 0.5, rel=0.01))
     assert float(box.locator("input").last.input_value()) == pytest.approx(end * 0.75, rel=0.01)
+    kept = [field.input_value() for field in box.locator("input").all()]
+    assert reader.page.evaluate("location.hash") == f"#v1;from={kept[0]};to={kept[1]}"
+    said = box.locator("li").inner_text()
+    reader.page.go_back()
+    until(lambda: box.locator("li").inner_text().startswith("cpu:0: 11.80 J"))
+    reader.page.go_forward()
+    until(lambda: box.locator("li").inner_text() == said)
+    reader.page.reload()
+    assert box.locator("li").inner_text() == said
     assert not reader.complaints
 
 
@@ -378,10 +394,17 @@ def test_runs_are_found_sorted_and_paged(browser: Any, tmp_path: Path) -> None:
     reader.page.get_by_role("button", name="Last").click()
     assert rows.count() == 60
     assert "26.9" in rows.last.inner_text()  # 269 W for 2 s over 20 tokens
+    assert reader.page.evaluate("location.hash") == "#v1;page=3;sort=per_token"
     rows.last.locator("a").click()
     reader.page.locator("h1", has_text="538 J").wait_for()
+    reader.page.go_back()
+    until(lambda: "page 3 of 3" in reader.page.locator(".finder [role=status]").inner_text())
     reader.open("health.html")
-    reader.page.goto((tmp_path / "site" / "runs" / "index.html").as_uri() + "#flag=throttled%3Acpu%3A0")
+    reader.page.goto((tmp_path / "site" / "runs" / "index.html").as_uri() + "#v1;flag=throttled%3Acpu%3A0")
     until(lambda: "6 of 260 runs" in reader.page.locator(".finder [role=status]").inner_text())
+    reader.page.locator("input[type=search]").fill("model-0")
+    assert reader.page.evaluate("location.hash") == "#v1;find=model-0;flag=throttled%3Acpu%3A0"
+    reader.page.get_by_role("button", name="Show all").click()
+    until(lambda: "87 of 260 runs" in reader.page.locator(".finder [role=status]").inner_text())
     assert not reader.complaints
     reader.context.close()
