@@ -89,9 +89,11 @@ def index_script(index: Index, with_page: set[str]) -> bytes:
 
 
 def _coded(values: Iterable[str]) -> tuple[list[str], list[int]]:
-    numbers: dict[str, int] = {}
-    coded = [numbers.setdefault(value, len(numbers)) for value in values]
-    return list(numbers), coded
+    """In the order in which values come first."""
+    import pyarrow
+
+    coded = pyarrow.array(values, pyarrow.string()).dictionary_encode()
+    return coded.dictionary.to_pylist(), coded.indices.to_pylist()
 
 
 def _short(values: Iterable[float | None], digits: int = 4) -> list[float | None]:

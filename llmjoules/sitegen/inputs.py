@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from llmjoules.records.store import BadLine, cannot_open, read_lines, results_fi
 
 BLOCK_BYTES = 4_000_000  # about 300 runs of 400 points: what one appended run makes us read again
 PIECE_BYTES = 1 << 20
+PIECES_AHEAD = 8
 
 
 class Cut(Struct, frozen=True, array_like=True):
@@ -68,7 +70,7 @@ def read_inputs(sources: Iterable[Path], before: Mapping[str, Seen]) -> Inputs:
         try:
             stamp = _stamp(file)
             known = before.get(key)
-            cuts = known.cuts if known is not None and known.stamp == stamp else tuple(_cut(file))
+            cuts = known.cuts if known is not None and known.stamp == stamp else _cut(file)
         except OSError as error:
             bad.append(BadLine(file, 0, cannot_open(error)))
             continue
@@ -93,30 +95,30 @@ def _stamp(file: Path) -> tuple[int, ...]:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
-def _cut(file: Path) -> Iterator[Cut]:
+def _cut(file: Path) -> tuple[Cut, ...]:
     """Each cut is at the first end of a line BLOCK_BYTES or more after the last: it depends on nothing later.
 
-    One more run makes all of its file read again: a second thread hashes, which leaves the first free to look for ends.
+    One more run makes all of its file read again, so a second thread hashes while this one reads on.
     """
+    cuts: list[tuple[int, int, Future[str]]] = []
     with file.open("rb", buffering=0) as stream, ThreadPoolExecutor(1) as beside:
         digest, size, lines, end = hashlib.sha256(), 0, 0, 0
-        hashed: Future[None] | None = None
+        ahead: deque[Future[None]] = deque()
         while piece := stream.read(PIECE_BYTES):
             while piece:
                 found = piece.find(b"\n", max(BLOCK_BYTES - size - 1, 0)) + 1
                 part, piece = (piece[:found], piece[found:]) if found else (piece, b"")
-                if hashed is not None:
-                    hashed.result()
-                hashed = beside.submit(digest.update, part)
+                ahead.append(beside.submit(digest.update, part))
+                if len(ahead) > PIECES_AHEAD:
+                    ahead.popleft().result()
                 size, lines = size + len(part), lines + part.count(b"\n")
                 if found:
                     end += size
-                    hashed.result()
-                    yield Cut(end, lines, digest.hexdigest())
+                    cuts.append((end, lines, beside.submit(digest.hexdigest)))
                     digest, size, lines = hashlib.sha256(), 0, 0
-        if size and hashed is not None:
-            hashed.result()
-            yield Cut(end + size, lines + 1, digest.hexdigest())
+        if size:
+            cuts.append((end + size, lines + 1, beside.submit(digest.hexdigest)))
+    return tuple(Cut(end, lines, sha256.result()) for end, lines, sha256 in cuts)
 
 
 def record_at(file: str, offset: int, length: int) -> Record:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from math import inf
 from typing import Any, NamedTuple
 
@@ -75,6 +75,7 @@ class Site:
         self._record_of = record_of
         self._renderer = Renderer(look)
         self._on_home = home.home_rows(primary_rows(self.rows), said.limits)
+        self._beside: dict[str, Beside | None] = {}
         self._found_spots: dict[str, scaling.Spot | None] = {}
         self._of_key: dict[str, list[Row]] = {}
         for row in self.rows:
@@ -107,11 +108,13 @@ class Site:
         return lines
 
     def beside(self, key: str) -> Beside | None:
-        rows = self._of_key.get(key)
-        return beside(rows) if rows else None
+        if key not in self._beside:
+            rows = self._of_key.get(key)
+            self._beside[key] = beside(rows) if rows else None
+        return self._beside[key]
 
     def settings(self) -> dict[str, Beside]:
-        return {key: beside(rows) for key, rows in self._of_key.items()}
+        return {key: found for key in self._of_key if (found := self.beside(key)) is not None}
 
     def pages(self) -> Iterator[Page]:
         yield Page("scaling.html", None, self._scaling)
@@ -147,12 +150,13 @@ class Site:
 
     def _home(self) -> str:
         rows = primary_rows(self.rows)
-        others = sorted({text.component_name(row.component) for row in self.rows if row not in rows})
+        primary = {id(row) for row in rows}
+        others = sorted({text.component_name(row.component) for row in self.rows if id(row) not in primary})
         return self._render(
             "home.html",
             "index.html",
             lead=self.counts(),
-            charts=self._home_charts(rows),
+            charts=self._home_charts(),
             failed=self.index.count("failed"),
             others=text.listed(others) if others else "",
             records=len(self.places),
@@ -160,18 +164,19 @@ class Site:
             **home.context(self._on_home, self._said),
         )
 
-    def _home_charts(self, rows: Sequence[Row]) -> list[figures.Figure]:
+    def _home_charts(self) -> list[figures.Figure]:
         """Energy and speed of the curves that there are most of; none where nothing was varied."""
-        choices = [[curve for curve in scaling.curves(rows, by) if len(curve.rows) > 1] for by in scaling.KINDS]
-        return self._scaling_charts(max(choices, key=len))[:2]
+        return self._scaling_charts(max(self._curves.values(), key=len))[:2]
+
+    @cached_property
+    def _curves(self) -> dict[scaling.By, list[scaling.Curve]]:
+        """Those with more than one rung."""
+        rows = primary_rows(self.rows)
+        return {by: [curve for curve in scaling.curves(rows, by) if len(curve.rows) > 1] for by in scaling.KINDS}
 
     def _scaling(self) -> str:
-        rows = primary_rows(self.rows)
         groups = []
-        every: list[scaling.Curve] = []
-        for by in scaling.KINDS:
-            long = [curve for curve in scaling.curves(rows, by) if len(curve.rows) > 1]
-            every += long
+        for by, long in self._curves.items():
             shown = scaling.longest(long)
             if long:
                 spots = self._spots(shown)
@@ -190,7 +195,7 @@ class Site:
                         ),
                     }
                 )  # fmt: skip
-        title = scaling.scaling_title(every, self._found_spots)
+        title = scaling.scaling_title([curve for long in self._curves.values() for curve in long], self._found_spots)
         return self._render("scaling.html", "scaling.html", title=title, groups=groups)
 
     def _scaling_charts(self, long: Sequence[scaling.Curve]) -> list[figures.Figure]:
@@ -321,9 +326,7 @@ class Site:
         mismatches = self.index.rows(
             "SELECT page, title, unnest(wrong) AS component FROM record ORDER BY pos, component LIMIT ?", FINDINGS
         )
-        few = [
-            view for view in row_views(primary_rows(self.rows)) if view.row.runs < FEW_RUNS and not view.row.published
-        ]
+        few = [row for row in primary_rows(self.rows) if row.runs < FEW_RUNS and not row.published]
         carrying = self.index.one("SELECT count(*) FROM record WHERE len(flags) > 0")
         wrong = "the area under the {} trace is not the energy of the record"
         return self._render(
@@ -358,7 +361,7 @@ class Site:
                 [(self.href(page), title, wrong.format(part)) for page, title, part in mismatches],
                 self.index.one("SELECT coalesce(sum(len(wrong)), 0) FROM record"),
             ),
-            few=Listed(few[:FINDINGS], len(few)),
+            few=Listed(row_views(few[:FINDINGS]), len(few)),
             faults=self.faults,
         )
 
