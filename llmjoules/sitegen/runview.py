@@ -11,11 +11,11 @@ import msgspec
 from msgspec import Struct
 
 from llmjoules.records import stats
-from llmjoules.records.net import net
+from llmjoules.records.net import idle_phases, net
 from llmjoules.records.record import Channel, DeviceState, Failed, Part, Phase, Published, Record, Run, encode
 from llmjoules.records.stats import components_of
 from llmjoules.sitegen import protocol, text
-from llmjoules.sitegen.aggregate import channels_of, gain_of, scope_of
+from llmjoules.sitegen.aggregate import channels_of, components_in, gain_of, scope_of
 
 BAR_WIDTH = 220.0
 SUMS_AGREE = 0.001
@@ -104,7 +104,7 @@ def cards(record: Record) -> list[Card]:
     """The five figures of a run; none of a failed one without totals."""
     if isinstance(record, Failed) and not record.totals:
         return []
-    components = components_of(record)[:1]
+    components = components_in(record)[:1]
     found = [card for component in components for card in _energy_cards(record, component)]
     speed = text.number(stats.tokens_per_s(record))
     found.append(Card("Throughput", speed, "tokens/s", "", (), "speed"))
@@ -114,26 +114,37 @@ def cards(record: Record) -> list[Card]:
 
 
 def _energy_cards(record: Record, component: str) -> list[Card]:
-    total = record.totals[component]
+    total = record.totals.get(component)
     name = text.component_name(component)
-    if total.joules is None:
+    label, each = f"{name} energy{_work(record)}", f"{name} energy per output token"
+    if total is not None and total.joules is None:
         why = text.shown(total.reason or "no reason given", 160)
-        return [
-            Card(f"{name} energy, inference", text.DASH, "", "", (why,)),
-            Card(f"{name} energy per output token", text.DASH, "", "", (why,)),
-        ]
-    unit = text.unit_for([total.joules])
-    shown = text.plus_minus(total.joules, total.uncertainty_j, unit.factor)
+        return [Card(label, text.DASH, "", "", (why,)), Card(each, text.DASH, "", "", (why,))]
+    joules = total.joules if total is not None else stats.stated(record, component).j_per_request
+    half = total.uncertainty_j if total is not None else None
+    unit = text.unit_for([joules])
+    shown = text.plus_minus(joules, half, unit.factor)
     gain = gain_of(channels_of(record, component))
-    of_gain = (f"and ± {text.percent(gain)} gain of the channel",) if gain else ()
-    notes = (*of_gain, *_net_note(record, component))
+    notes = [] if half is not None or joules is None else ["± not known: the record does not state it"]
+    notes += [f"and ± {text.percent(gain)} gain of the channel"] if gain else []
+    notes += _net_note(record, component)
     per_token = stats.joules_per_token(record, component)
     token_unit = text.unit_for([per_token])
     value = text.number(None if per_token is None else per_token * token_unit.factor)
     return [
-        Card(f"{name} energy, inference", shown.mean, f"{unit.prefix}J", shown.half, notes),
-        Card(f"{name} energy per output token", value, f"{token_unit.prefix}J/token", "", (), component),
-    ]  # fmt: skip
+        Card(label, shown.mean, f"{unit.prefix}J" if joules is not None else "", shown.half, tuple(notes)),
+        Card(each, value, f"{token_unit.prefix}J/token", "", (), component),
+    ]
+
+
+def _work(record: Record) -> str:
+    """What the joules of a record are of, as far as it tells: `, inference`; of other tools `, job` or `, request`."""
+    names = {phase.name for phase in record.phases}
+    if "inference" in names or not isinstance(record, Published):
+        return ", inference"
+    if "job" in names:
+        return ", job"
+    return ", request" if record.figures is not None and record.figures.j_per_request is not None else ""
 
 
 def _net_note(record: Record, component: str) -> tuple[str, ...]:
@@ -143,15 +154,21 @@ def _net_note(record: Record, component: str) -> tuple[str, ...]:
         return ()
     unit = text.unit_for([found.joules])
     shown = text.plus_minus(found.joules, found.uncertainty_j, unit.factor)
-    idles = text.listed(found.idles)
-    return (f"net of {text.number(found.idle_w)} W ({idles}): {shown.mean} ± {shown.half or text.DASH} {unit.prefix}J",)
+    total = record.totals[component]
+    idle = [energy for phase in idle_phases(record) for energy in phase.energy if energy.channel in total.channels]
+    idles = f"net of {text.number(found.idle_w)} W ({text.listed(found.idles)})"
+    if total.uncertainty_j is None or any(energy.uncertainty_j is None for energy in idle):
+        return (f"{idles}: {text.number(found.joules * unit.factor)} {unit.prefix}J, ± not known",)
+    return (f"{idles}: {shown.mean} ± {shown.half or text.DASH} {unit.prefix}J",)
 
 
 def _power_card(record: Record, component: str) -> Card:
     watts = stats.implied_power_w(record, component)
     idle = next((phase for phase in record.phases if phase.name == "idle" and phase.duration_s > 0), None)
-    energy_j = stats.joules_of(idle.energy, record.totals[component].channels) if idle else None
-    notes = (f"idle before it: {text.number(energy_j / idle.duration_s)} W",) if idle and energy_j is not None else ()
+    total = record.totals.get(component)
+    energy_j = stats.joules_of(idle.energy, total.channels) if idle is not None and total is not None else None
+    idle_w = energy_j / idle.duration_s if idle is not None and energy_j is not None else None
+    notes = (f"idle before it: {text.number(idle_w)} W",) if idle_w is not None else ()
     return Card(
         f"Implied {text.component_name(component)} power",
         text.number(watts),
@@ -200,6 +217,8 @@ def phase_table(record: Record) -> PhaseTable:
         )
     legend = [(f"c-{column.component}", column.name) for column in main] if len(main) > 1 else []
     notes = [f"{column.name}: {column.beside}." for column in columns if column.beside]
+    if any(cell.joules != text.DASH and not cell.half for row in rows for cell in row.cells):
+        notes.append("Where no ± stands its size is not known: the record does not state it.")
     return PhaseTable(
         tuple(columns),
         f"{unit.prefix}J",
@@ -263,7 +282,7 @@ class Found(NamedTuple):
 
 
 def _column_j(stretch: Phase | Part, column: Column) -> Found:
-    """Uncertainties add up, as in totals: the edges of all channels are the same."""
+    """Uncertainties add up, as in totals: the edges of all channels are the same. One unknown leaves the sum so."""
     found = [energy for energy in stretch.energy if energy.channel in column.channels]
     joules = stats.joules_of(found, column.channels)
     if joules is None:
@@ -271,7 +290,8 @@ def _column_j(stretch: Phase | Part, column: Column) -> Found:
         if first is None:
             return Found(None, None, "the record has no figure here", column.name)
         return Found(None, None, first.reason, first.channel)
-    return Found(joules, sum(energy.uncertainty_j or 0.0 for energy in found), None, "")
+    halves = [energy.uncertainty_j for energy in found if energy.uncertainty_j is not None]
+    return Found(joules, sum(halves) if len(halves) == len(found) else None, None, "")
 
 
 def sum_check(record: Record) -> str:

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmjoules.records.record import Part, Run, Total, Trace, TraceLine
-from llmjoules.sitegen import flags
+from llmjoules.records.record import Figures, Part, Published, Run, Total, Trace, TraceLine
+from llmjoules.sitegen import flags, runview
 from llmjoules.sitegen.build import build_site
 from llmjoules.sitegen.trace import areas, lines_of, packed
 from tests.builders import ESTIMATE, NVML, RAPL, energy, make_run
@@ -416,6 +416,42 @@ def test_a_failed_run_shows_each_channel_by_itself(build) -> None:
     page = page_of(build([record]), "runs", "failed in phase model")
     assert "cpu:0, J W" in page.text
     assert "import 2.00 s 60.00 ± 0.61 30.0" in page.text
+
+
+def test_an_uncertainty_that_nobody_stated_is_said_to_be_unknown() -> None:
+    """Never ± 0.0: prefill keeps the half that is stated, decode and the total have none."""
+    run = make_run(id="no-half")
+    inference = run.phases[-1]
+    first, second = inference.parts
+    silent = msgspec.structs.replace(second, energy=(msgspec.structs.replace(second.energy[0], uncertainty_j=None),))
+    run.phases = (*run.phases[:-1], msgspec.structs.replace(inference, parts=(first, silent)))
+    run.totals = {"cpu": msgspec.structs.replace(run.totals["cpu"], uncertainty_j=None)}
+    table = runview.phase_table(run)
+    halves = {row.name: row.cells[0].half for row in table.rows}
+    assert halves["prefill"]
+    assert halves["decode"] == ""
+    assert any("its size is not known" in note for note in table.notes)
+    energy_card = runview.cards(run)[0]
+    assert energy_card.half == ""
+    assert energy_card.notes[0] == "± not known: the record does not state it"
+    assert energy_card.notes[-1].endswith("60.0 J, ± not known"), "80 J less 10 W of idle for 2 s"
+    assert not any("not known" in note for card in runview.cards(make_run()) for note in card.notes)
+
+
+@pytest.mark.parametrize(
+    ("phases", "request_j", "label"),
+    [(("inference",), None, "CPU energy, inference"), (("job",), None, "CPU energy, job"),
+     ((), 80.0, "CPU energy, request"), ((), None, "CPU energy")],
+)  # fmt: skip
+def test_a_card_names_what_its_joules_are_of(phases, request_j, label) -> None:
+    run = make_run()
+    found = tuple(msgspec.structs.replace(run.phases[-1], name=name, parts=()) for name in phases)
+    figures = Figures(component="cpu", j_per_request=request_j) if request_j else None
+    record = Published(
+        id="p", schema=run.schema, model=run.model, system=run.system, meters=run.meters, totals=run.totals,
+        source="A paper", phases=found, figures=figures,
+    )  # fmt: skip
+    assert runview.cards(record)[0].label == label
 
 
 def test_a_phase_of_which_one_device_has_no_figure_has_no_mean() -> None:
