@@ -73,7 +73,7 @@ def test_without_a_temperature_nobody_waits() -> None:
     with Monitor(["mock"]) as monitor:
         found = prepare(monitor, 30.0, {"gpu:0": 45.0}, "seed")
     assert found.cool_down.outcome in ("no_temperature", "cool")  # cool: of this machine's CPU, which has no target
-    assert found.cool_down.waited_s < 1
+    assert found.cool_down.waited_s < 0.1 * found.cool_down.limit_s
 
 
 def test_starts_fall_anywhere_in_a_period_and_the_same_seed_gives_the_same_start(

@@ -9,13 +9,13 @@ import pytest
 
 from llmjoules.meters.monitor import Monitor
 from llmjoules.records.closure import closure
+from llmjoules.runner import dummy
 from llmjoules.runner.inference import Loaded, Reply, infer, load
-from llmjoules.runner.models import resolve
 from llmjoules.runner.phases import Recorder
 from llmjoules.runner.replay import LONGEST_S, SHORTEST_S, Step, replays, window_s
 from llmjoules.runner.settings import DEFAULT_PROMPT, Settings
 from llmjoules.sitegen import text
-from tests.runner.conftest import Measured
+from tests.runner.conftest import Measured, held
 from tests.runner.test_measure import script_of
 
 ROWS = ("Hello there.", DEFAULT_PROMPT)  # of unlike length: the first is padded
@@ -29,12 +29,11 @@ def recorder() -> Iterator[Recorder]:
 
 
 @pytest.fixture(scope="module")
-def answered(recorder: Recorder, environment: dict[str, str]) -> tuple[Loaded, Reply]:
-    settings = Settings(model="dummy:mistral-tiny", prompts=ROWS, new_tokens=NEW, device="cpu", dtype="float32")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", environment["XDG_CACHE_HOME"])
-        path = str(resolve(settings.model, lambda _: None).path)
-    loaded = load(settings, path, recorder, lambda _: None)
+def answered(recorder: Recorder, tmp_path_factory: pytest.TempPathFactory) -> tuple[Loaded, Reply]:
+    settings = Settings(model="m", prompts=ROWS, new_tokens=NEW, device="cpu", dtype="float32")
+    path = tmp_path_factory.mktemp("built") / "model"
+    dummy.build("mistral-tiny", path)
+    loaded = load(settings, str(path), recorder, lambda _: None)
     return loaded, infer(settings, loaded, recorder, 0)
 
 
@@ -72,7 +71,9 @@ def test_a_window_of_replays_lasts_twenty_periods_within_limits(period_s: float,
 @pytest.fixture(scope="module")
 def replayed(measure: Callable[..., Measured]) -> Measured:
     steady = json.dumps([{"id": "gpu:0", "component": "gpu", "base_w": 100, "wave_w": 0, "tick_s": 0.02}])
-    words = "--model dummy:llama-tiny --meter mock --repeats 2 --loads 1 --new-tokens 200 --idle 0.2 --replay"
+    words = (
+        "--model dummy:llama-tiny --meter mock --repeats 2 --loads 1 --new-tokens 200 --idle 0.2 --warm-up 1 --replay"
+    )
     return measure(*words.split(), "--meter-option", f"mock.channels={steady}")
 
 
@@ -84,10 +85,10 @@ def test_one_replay_has_the_energy_of_its_part_of_the_window(replayed: Measured)
     width = run.workload.prompt_tokens
     assert (contexts[:2], contexts[3]) == ([width, width], width + 198)
     script, zero_s = script_of(run, "gpu:0"), run.clock.monotonic_s
+    truths_j = [script.energy_j(zero_s + r.start_s, zero_s + r.end_s) / r.times for r in run.replays]
+    assert held([replay.energy[0] for replay in run.replays], truths_j)
     for replay in run.replays:
-        (energy,) = replay.energy
-        truth_j = script.energy_j(zero_s + replay.start_s, zero_s + replay.end_s) / replay.times
-        assert energy.joules == pytest.approx(truth_j, abs=energy.uncertainty_j)
+        assert len(replay.energy) == 1
         assert replay.end_s - replay.start_s >= SHORTEST_S - 1e-5  # it ends with the replay that comes to it
         assert replay.start_s > run.phases[-1].end_s
 
@@ -102,6 +103,6 @@ def test_its_closure_is_that_of_the_times_at_a_steady_power_and_is_printed(repla
     expected = (prefill_s + lines_s) / (whole.end_s - whole.start_s)
     found = closure(run, "gpu")
     assert found.ratio == pytest.approx(expected, abs=found.uncertainty)
-    assert found.uncertainty < 0.1
+    assert found.uncertainty < 0.1 * found.ratio  # which is above 4 on a machine that others keep busy
     shown = text.plus_minus(found.ratio, found.uncertainty, 100)
     assert f"{shown.mean} ± {shown.half} % of the measured inference" in replayed.done.stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llmjoules.runner.warmup import AGREE, MOST_CALLS, MOST_S, Spread, spread_of, why_ended
-from tests.runner.conftest import Measured
+from tests.runner.conftest import Measured, held
 from tests.runner.test_measure import script_of
 
 
@@ -37,7 +37,7 @@ def test_every_call_of_the_warm_up_stands_in_the_first_run(three_runs: Measured)
     found, phase = run.warm_up, run.phase("warm-up")
     assert found.rule == "auto"
     assert 4 <= len(found.calls) <= MOST_CALLS
-    assert found.ended == ("settled" if found.spread <= found.limit else "most_calls")
+    assert found.ended in (("settled",) if found.spread <= found.limit else ("most_calls", "most_time"))
     assert ("warm_up_unsettled" in run.flags) == (found.ended != "settled")
     assert not any(hasattr(other.warm_up, "calls") for other in later)
     edges = [phase.start_s, *(edge for call in found.calls for edge in (call.start_s, call.end_s)), phase.end_s]
@@ -46,8 +46,6 @@ def test_every_call_of_the_warm_up_stands_in_the_first_run(three_runs: Measured)
     assert [part.name for part in first.parts] == ["prefill", "decode", "detokenize"]
     assert not any(call.parts for call in others)
     script, zero_s = script_of(run, "gpu:0"), run.clock.monotonic_s
-    for call in found.calls:
-        (energy,) = call.energy
-        if energy.joules is not None:
-            truth_j = script.energy_j(zero_s + call.start_s, zero_s + call.end_s)
-            assert energy.joules == pytest.approx(truth_j, abs=energy.uncertainty_j)
+    known = [call for call in found.calls if call.energy[0].joules is not None]
+    truths_j = [script.energy_j(zero_s + call.start_s, zero_s + call.end_s) for call in known]
+    assert held([call.energy[0] for call in known], truths_j)
