@@ -52,9 +52,10 @@ def flagged(record: Record) -> tuple[str, ...]:
 
 
 def _all(record: Record) -> Iterator[Finding]:
+    stretch = _stretch(record)
     for component, total in record.totals.items():
-        yield from _power(record, component, total)
-        yield from _sums(record, component, total)
+        yield from _power(record, stretch, component, total)
+        yield from _sums(stretch, component, total)
     yield from _stated(record)
     yield from _tokens(record)
     yield from _times(record)
@@ -68,8 +69,7 @@ def _stretch(record: Record) -> Phase | None:
     return phase
 
 
-def _power(record: Record, component: str, total: Total) -> Iterator[Finding]:
-    phase = _stretch(record)
+def _power(record: Record, phase: Phase | None, component: str, total: Total) -> Iterator[Finding]:
     if total.joules is None:
         power_w = stats.stated(record, component).power_w
     elif phase is None:
@@ -136,8 +136,7 @@ def _slip(power_w: float, idle_w: float | None, limit_w: float | None) -> str:
     return ""
 
 
-def _sums(record: Record, component: str, total: Total) -> Iterator[Finding]:
-    phase = _stretch(record)
+def _sums(phase: Phase | None, component: str, total: Total) -> Iterator[Finding]:
     if phase is None or total.joules is None:
         return
     added = stats.joules_of(phase.energy, total.channels)
@@ -148,6 +147,8 @@ def _sums(record: Record, component: str, total: Total) -> Iterator[Finding]:
             sentence=f"the {phase.name} phase has {added:.6g} J, the total {total.joules:.6g} J",
             numbers={"phase_j": added, "total_j": total.joules},
         )
+    if not phase.parts:
+        return
     parts = [stats.joules_of(part.energy, total.channels) for part in phase.parts]
     known = [part for part in parts if part is not None]
     doubt_j = (total.uncertainty_j or 0.0) + sum(
@@ -240,13 +241,13 @@ def _tokens(record: Record) -> Iterator[Finding]:
 
 def _bandwidth(record: Record) -> Iterator[Finding]:
     """Each token of a single row needs every weight once, so memory bandwidth bounds the rate."""
-    device, model, rate = _device(record), record.model, stats.tokens_per_s(record)
-    bytes_each = BYTES.get(model.dtype or "", LEAST_BYTES)
-    if isinstance(record, Failed) or record.workload.batch_size != 1 or rate is None:
+    device, model = _device(record), record.model
+    if isinstance(record, Failed) or record.workload.batch_size != 1 or not model.parameters:
         return
-    if device is None or device.bandwidth_b_per_s is None or not model.parameters:
+    if device is None or device.bandwidth_b_per_s is None or SPARSE.search(f"{model.name} {model.architecture}"):
         return
-    if SPARSE.search(f"{model.name} {model.architecture}"):
+    rate, bytes_each = stats.tokens_per_s(record), BYTES.get(model.dtype or "", LEAST_BYTES)
+    if rate is None:
         return
     most = device.bandwidth_b_per_s * (record.system.devices_used or 1) / (model.parameters * bytes_each)
     if rate > most * (1 + SENSOR):
@@ -268,8 +269,9 @@ def _times(record: Record) -> Iterator[Finding]:
                 sentence=f"{phase.name} ends {phase.start_s - phase.end_s:.4g} s before it begins",
                 numbers={"start_s": phase.start_s, "end_s": phase.end_s},
             )
-    inference, times = stats.inference(record), record.tokens.times_s if record.tokens is not None else ()
-    if inference is not None and times and not inference.start_s <= min(times) <= max(times) <= inference.end_s:
+    times = record.tokens.times_s if record.tokens is not None else ()
+    inference = stats.inference(record) if times else None
+    if inference is not None and not inference.start_s <= min(times) <= max(times) <= inference.end_s:
         yield Finding(
             code="tokens_outside_inference",
             about="",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,6 +22,8 @@ from rich.table import Table
 
 from llmjoules.records.record import Trace, TraceLine, encode
 from llmjoules.records.store import read_results
+from tests.bench.importing import importing
+from tests.bench.memory import peak_megabytes
 from tests.bench.meters import in_real_time, in_simulated_time
 from tests.bench.protocol import overhead
 from tests.bench.site import building
@@ -37,6 +38,7 @@ def main(only: list[str]) -> None:
     """Without names of sections, all of them."""
     sections = {
         "costs": ("What llmjoules costs", (front_door, install_size, token_clock, reading)),
+        "import": ("Other tools' measurements", (importing,)),
         "meters": (
             "Meters on a counter of 100 ms, 60 W idle and 300 W load: error, and what measuring costs",
             (in_simulated_time, in_real_time),
@@ -206,14 +208,6 @@ def read_once(file: Path) -> None:
     assert count > 0
     assert not bad
     print(seconds, peak_megabytes())
-
-
-def peak_megabytes() -> float:
-    try:  # ru_maxrss would count what this process's parent held when it forked
-        [kilobytes] = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-        return int(kilobytes) * 1024 / 1e6
-    except FileNotFoundError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 if __name__ == "__main__":

@@ -107,6 +107,8 @@ class Publisher:
         self.tool = tool
         self.options = options
         self._session = short_hash(file.sha256)
+        self._last: tuple[Any, ...] = ()  # rows mostly share what cell and class are of, so the last ones are kept
+        self._cell = self._class = ""
 
     def load(self, number: int, *, first: bool) -> Load:
         """The process of the file's number-th session."""
@@ -140,14 +142,19 @@ class Publisher:
             over = by_name.get("inference") or by_name.get("job")
             totals = totals_of(over, (channel for meter in meters for channel in meter.channels))
         place = where or (f"line {line}" if line is not None else "")
-        cell = {
-            "file": self.file.name,
-            "tool": self.tool,
-            "model": (model.name, model.dtype),
-            "work": workload,
-            "system": (system.name, system.devices_used, system.strategy),
-            "setting": setting,
-        }
+        if self._last != (model, workload, system, meters, setting):
+            self._last = (model, workload, system, meters, setting)
+            self._cell = short_hash(
+                {
+                    "file": self.file.name,
+                    "tool": self.tool,
+                    "model": (model.name, model.dtype),
+                    "work": workload,
+                    "system": (system.name, system.devices_used, system.strategy),
+                    "setting": setting,
+                }
+            )
+            self._class = comparability_class(meters, model, workload)
         record = Published(
             schema="llmjoules/1",
             id="-",
@@ -163,8 +170,8 @@ class Publisher:
                 citation=options.citation,
             ),
             study=options.study,
-            cell=short_hash(cell),
-            class_=comparability_class(meters, model, workload),
+            cell=self._cell,
+            class_=self._class,
             started_at=started_at,
             model=model,
             system=system,
@@ -178,8 +185,7 @@ class Publisher:
             repeat=repeat,
             flags=tuple(flags),
         )
-        record = msgspec.structs.replace(record, flags=flagged(record))
-        return msgspec.structs.replace(record, id=content_id(record))
+        return msgspec.structs.replace(record, flags=flagged(record), id=content_id(record))
 
     def model(self, name: str | None, **known: Any) -> Model:
         """weights: whoever publishes energies ran trained ones unless he says otherwise."""

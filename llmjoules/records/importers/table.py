@@ -156,6 +156,8 @@ class _Maker:
         self._mapping = mapping
         self._energies = energies
         self._at = {key: self._find(name) for key, name in mapping.columns.items()}
+        self._texts = {key: str(value) for key, value in mapping.values.items() if key in TEXTS and value != ""}
+        self._counts = {key: int(value) for key, value in mapping.values.items() if key in COUNTS}
         self._energy = [(column, self._find(column.column), energies.factor(column.column, column.unit))
                         for column in mapping.energy]  # fmt: skip
         self._time = {
@@ -193,14 +195,12 @@ class _Maker:
 
     def _text(self, row: Row, key: str) -> str | None:
         at = self._at.get(key)
-        found = row.fields[at].strip() if at is not None else str(self._mapping.values.get(key, ""))
-        return found or None
+        return self._texts.get(key) if at is None else row.fields[at].strip() or None
 
     def _count(self, row: Row, key: str) -> int | None:
         at = self._at.get(key)
         if at is None:
-            value = self._mapping.values.get(key)
-            return int(value) if value is not None else None
+            return self._counts.get(key)
         if not row.fields[at].strip():
             return None
         count = self._number(row, at)
