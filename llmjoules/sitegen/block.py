@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from llmjoules.records import stats
+from llmjoules.records.ending import last_level, widening
 from llmjoules.records.ids import short_hash
 from llmjoules.records.net import net
 from llmjoules.records.record import Failed, Published, Record, Run, Total, encode
@@ -126,6 +127,7 @@ def _row(line: Line, record: Record, file: str, viewed: bool) -> tuple[dict[str,
         "loads_of": short_hash((cell_of(record), record.class_)) if load else "",
         "load": _plain(load),
         "units": units_of(record.system),
+        **_ending(record),
         "key": "" if isinstance(record, Failed) else group_of(record),
         "setting": "" if isinstance(record, Failed) else _json(setting_of(record)),
         "tokens_per_s": stats.tokens_per_s(record),
@@ -145,6 +147,17 @@ def _row(line: Line, record: Record, file: str, viewed: bool) -> tuple[dict[str,
         "parts": [_part(record, component) for component in components],
     }
     return row, view
+
+
+def _ending(record: Record) -> dict[str, Any]:
+    """How its repeats came to an end, which a comparison has to know. repeat: its number. level: see records.ending."""
+    level = last_level([record], [record]) if isinstance(record, Run) else None
+    return {
+        "study": None if record.study is None else _plain(record.study),
+        "repeat": record.repeat if record.repeat is not None and record.repeat < 2**31 else None,
+        "level": level,
+        "widened": widening([record]) if isinstance(record, Run) else 1.0,
+    }
 
 
 def _part(record: Record, component: str) -> dict[str, Any]:
@@ -217,6 +230,7 @@ def _schema_table(rows: list[dict[str, Any]]) -> pyarrow.Table:
     )  # fmt: skip
     kinds = {
         "line": whole, "offset": whole, "length": whole, "slot": whole, "tokens_per_s": number, "uncertainty_j": number,
+        "repeat": whole, "level": number, "widened": number,
         "dummy": pa.bool_(), "flags": pa.list_(words), "wrong": pa.list_(words),
         "missing": pa.list_(pa.struct({"component": words, "reason": words})), "parts": pa.list_(part),
     }  # fmt: skip
@@ -225,6 +239,6 @@ def _schema_table(rows: list[dict[str, Any]]) -> pyarrow.Table:
 
 COLUMNS = (
     "line", "offset", "length", "sha256", "shard", "slot", "id", "kind", "page", "model", "system", "started_at",
-    "cell", "loads_of", "load", "units", "key", "setting", "tokens_per_s", "title", "listed", "flags", "wrong",
-    "missing", "component", "source", "dummy", "uncertainty_j", "parts",
+    "cell", "loads_of", "load", "units", "study", "repeat", "level", "widened", "key", "setting", "tokens_per_s",
+    "title", "listed", "flags", "wrong", "missing", "component", "source", "dummy", "uncertainty_j", "parts",
 )  # fmt: skip

@@ -1,15 +1,21 @@
-"""What the compare page needs of each row: figures with their standard errors, and the configuration in words."""
+"""What the compare page needs of each row: its figures, the means of its loads, and the configuration in words.
+
+compare.js works a difference out from them as records.compare does, so that the page and `llmjoules compare` agree.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from statistics import fmean
 from typing import Any
 
 from llmjoules.records.ids import short_hash
-from llmjoules.records.stats import Estimate, t_975
+from llmjoules.records.stats import Estimate
 from llmjoules.sitegen import finding, text
-from llmjoules.sitegen.aggregate import Row, telling
+from llmjoules.sitegen.aggregate import ABSURD, KINDS, Row, telling
+from llmjoules.sitegen.index import Load
 from llmjoules.sitegen.views import anchor, group_page
 
 # What a setting may differ in, as the page heads it. Hashes tell apart what nothing else does.
@@ -28,11 +34,15 @@ FACTS = {
 }
 
 
-def rows_script(rows: Iterable[Row]) -> str:
-    """A script of one call, which also runs from a disk: every row with its figures."""
+def rows_script(rows: Iterable[Row], loads: Mapping[tuple[str, str], Sequence[Load]]) -> str:
+    """A script of one call, which also runs from a disk: every row with its figures.
+
+    loads: by key and component of a row, in the order of their start.
+    """
     rows = list(rows)
     names = telling(rows)
-    data = json.dumps([_row(row, names) for row in rows], separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    found = [{**_row(row, names), **_points(loads.get((row.key, row.component), ()))} for row in rows]
+    data = json.dumps(found, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return f"LJ.rows({data});\n"
 
 
@@ -52,6 +62,7 @@ def _row(row: Row, names: Sequence[str]) -> dict[str, Any]:
     }
     facts |= {name: row.settings[key] for key, name in FACTS.items() if key in row.settings}
     facts |= {"Weights": row.weights} if row.weights else {}
+    instruments = [instrument for some in row.instruments for instrument in some]
     return {
         "key": key_of(row),
         "name": text.shown(", ".join(words) + (f" – {component}" if component else ""), 240),
@@ -60,9 +71,11 @@ def _row(row: Row, names: Sequence[str]) -> dict[str, Any]:
         "component": component,
         "source": "published" if row.published else text.source_name(row.source),
         "scope": row.scope,
+        "extent": ", ".join(word for word in row.scope.split(", ") if word not in KINDS.values()) or "device",
         "within": row.within_system,
         "gain": row.gain,
-        "board": short_hash(sorted(repr(sorted(map(repr, instruments))) for instruments in row.instruments))[:10],
+        "board": short_hash(sorted({(i.system, i.meter, i.channel, i.uuid or "") for i in instruments}))[:10],
+        "named": all(i.uuid for i in instruments),
         "work": row.class_,
         "facts": {name: text.shown(value, 120) for name, value in facts.items()},
         "token": _figure(row.j_per_token),
@@ -75,11 +88,54 @@ def _row(row: Row, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _figure(estimate: Estimate | None) -> dict[str, float | int | None] | None:
-    """se, df: what a difference of two needs; None where one run says nothing of a spread."""
-    if estimate is None:
-        return None
-    points = estimate.loads if estimate.basis == "loads" else estimate.runs
-    half = estimate.half_width
-    se = half / t_975(points - 1) if half is not None else None
-    return {"mean": estimate.mean, "half": half, "se": se, "df": points - 1}
+def _figure(estimate: Estimate | None) -> dict[str, float | None] | None:
+    return None if estimate is None else {"mean": estimate.mean, "half": estimate.half_width}
+
+
+def _points(loads: Sequence[Load]) -> dict[str, Any]:
+    """J and s per token of each load, or of each run of a single one; of loads also where they stand in time.
+
+    turns: of cells that were compared while they were measured: each run with its number, load, J and s.
+    """
+    runs = [
+        [(repeat, j, s) for repeat, j, s in zip(load.repeats, load.j_per_token, load.seconds, strict=True) if _is(j)]
+        for load in loads
+    ]
+    with_figures = [(load, some) for load, some in zip(loads, runs, strict=True) if some]
+    several = len(with_figures) > 1
+    points = (
+        [_mean([(j, s) for _, j, s in some]) for _, some in with_figures]
+        if several
+        else [_mean([(j, s)]) for _, some in with_figures for _, j, s in some]
+    )
+    found: dict[str, Any] = {"points": points}
+    if several:
+        found["starts"] = [None if load.nowhere else load.started for load, _ in with_figures]
+    widened = max((load.widened for load in loads), default=1.0)
+    if widened != 1:
+        found["widened"] = widened
+    levels = [load.level for load in loads if load.level is not None]
+    studies = {study for load in loads for study in load.studies}
+    if levels and len(studies) == 1 and not any(load.without_study for load in loads):
+        found["turns"] = {
+            "study": short_hash(studies.pop()),
+            "level": max(levels),
+            "runs": [
+                [repeat, number, *_mean([(j, s)])]
+                for number, (_, some) in enumerate(with_figures)
+                for repeat, j, s in some
+                if repeat is not None
+            ],
+        }
+    return found
+
+
+def _is(j: float | None) -> bool:
+    return j is not None and 0 < abs(j) < ABSURD
+
+
+def _mean(points: Sequence[tuple[float | None, float | None]]) -> list[float | None]:
+    """Ten digits: far more than a page shows, and half the size of its data."""
+    seconds = [s for _, s in points if s is not None and isfinite(s)]
+    means = (fmean(j for j, _ in points if j is not None), fmean(seconds) if len(seconds) == len(points) else None)
+    return [None if mean is None else float(f"{mean:.10g}") for mean in means]

@@ -46,6 +46,23 @@ class Part(NamedTuple):
     reason: str | None
 
 
+class Load(NamedTuple):
+    """The runs of one process in a row, in order. started: its place among all loads; nowhere: that is not known.
+
+    seconds: per token. widened, level: how its repeats came to an end. studies, without_study: what they are named.
+    """
+
+    started: int
+    nowhere: bool
+    j_per_token: list[float | None]
+    seconds: list[float | None]
+    repeats: list[int | None]
+    widened: float
+    level: float | None
+    studies: list[str]
+    without_study: bool
+
+
 class Place(NamedTuple):
     """Where a record stands: in its file, and in the shard that run.html reads. key: of its rows."""
 
@@ -159,6 +176,24 @@ class Index:
             sorted(set(keys)),
         )
         return {(key, component): believable(_by_load(loads, values)) for key, component, loads, values in found}
+
+    def loads(self) -> dict[tuple[str, str], list[Load]]:
+        """By key of a row and component: its loads in the order of their start."""
+        found: dict[tuple[str, str], list[Load]] = {}
+        for key, component, *load in self.rows(
+            """
+            SELECT part.key, part.part.component AS component,
+                dense_rank() OVER (ORDER BY min(started_at)), min(started_at) = '',
+                list(part.part.j_per_token ORDER BY started_at, id), list(1 / tokens_per_s ORDER BY started_at, id),
+                list(repeat ORDER BY started_at, id), max(widened), max(level),
+                coalesce(list(DISTINCT study ORDER BY study) FILTER (study IS NOT NULL), []),
+                count(*) FILTER (study IS NULL) > 0
+            FROM part JOIN record USING (pos) GROUP BY part.key, part.part.component, part.load
+            ORDER BY part.key, component, min(started_at), min(id)
+            """
+        ):
+            found.setdefault((key, component), []).append(Load(*load))
+        return found
 
     def phase_means(self) -> dict[tuple[str, str], dict[str, float]]:
         """Mean joules of each phase by row key and component, over the runs that have it."""

@@ -119,7 +119,7 @@ class Site:
     def pages(self) -> Iterator[Page]:
         yield Page("scaling.html", None, self._scaling)
         yield Page("compare.html", None, self._compare)
-        yield Page(SETTINGS, None, partial(rows_script, self.rows))
+        yield Page(SETTINGS, None, lambda: rows_script(self.rows, self.index.loads()))
         for folder in ("models", "systems"):
             names = [
                 name for (name,) in self.index.rows(f"SELECT DISTINCT {folder[:-1]} AS name FROM record ORDER BY name")

@@ -1,188 +1,283 @@
 // Compares settings that the reader picks. The choice lives in the link (#v1;s=key,key); the figures come in a data file.
 (function () {
   "use strict";
-  var VERSION = "v1", box = document.querySelector("[data-compare]"), list = [], byKey = new Map(), byName = new Map();
+  var VERSION = "v1", LJ = window.LJ, box = document.querySelector("[data-compare]"), list = [], byKey = new Map(), byName = new Map();
   var chosen = [], pick = box.querySelector("[data-pick]"), out = box.querySelector("[data-result]"), says = box.querySelector("[data-says]");
 
   // Called by the data file. rows: one object per setting and component.
-  window.LJ = {
-    rows: function (rows) {
-      list = rows;
-      var options = box.querySelector("datalist");
-      rows.forEach(function (row) {
-        byKey.set(row.key, row);
-        while (byName.has(row.name)) { row.name += " "; }
-        byName.set(row.name, row);
-        var option = document.createElement("option");
-        option.value = row.name;
-        options.appendChild(option);
-      });
-      restore();
-    }
+  LJ.rows = function (rows) {
+    list = rows;
+    box.querySelector("datalist").append(...rows.map(function (row) {
+      byKey.set(row.key, row);
+      while (byName.has(row.name)) { row.name += " "; }
+      byName.set(row.name, row);
+      return LJ.h("option", { value: row.name });
+    }));
+    restore();
   };
 
-  // ---- arithmetic ---------------------------------------------------------------------------------------------------
+  // ---- arithmetic: as records/student.py, difference.py and compare.py; a browser test sets the two side by side ------
 
-  // 97.5 % points of Student's t for 1 to 30 degrees of freedom; above by the expansion of Cornish and Fisher.
-  var T = [12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788, 2.1604, 2.1448,
-    2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860, 2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423];
-
-  function t975(degrees) {
-    var z = 1.959964;
-    if (degrees < 30) {  // the next lower whole number: never too narrow
-      return T[Math.max(1, Math.floor(degrees)) - 1];
-    }
-    return z + (z * z * z + z) / (4 * degrees) + (5 * Math.pow(z, 5) + 16 * z * z * z + 3 * z) / (96 * degrees * degrees);
+  function lgamma(x) {  // Lanczos, with the coefficients of Godfrey for g = 7
+    var c = [676.5203681218851, -1259.1392167224028, 771.32342877765313, -176.61502916214059, 12.507343278686905,
+      -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7], sum = 0.99999999999980993, t = x + 6.5;
+    c.forEach(function (value, place) { sum += value / (x + place); });
+    return Math.log(2 * Math.PI) / 2 + (x - 0.5) * Math.log(t) - t + Math.log(sum);
   }
 
-  // b against a, as a fraction of a, with its 95 % half-width: Welch's interval of a ratio by its first-order error.
-  function change(a, b) {
-    var ratio = b.mean / a.mean, half = null;
-    if (a.mean <= 0) { return null; }
-    if (a.se !== null && b.se !== null) {
-      var u = Math.pow(ratio * a.se / a.mean, 2), v = Math.pow(b.se / a.mean, 2), sum = u + v;
-      var degrees = sum > 0 ? sum * sum / (u * u / a.df + v * v / b.df) : a.df + b.df;
-      half = t975(degrees) * Math.sqrt(sum);
+  function notZero(value) { return Math.abs(value) > 1e-300 ? value : 1e-300; }
+
+  function fraction(x, a, b) {
+    var c = 1, d = 1 / notZero(1 - (a + b) * x / (a + 1)), value = d;
+    for (var m = 1; m < 500; m++) {
+      [m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)), -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))].forEach(function (step) {
+        d = 1 / notZero(1 + step * d);
+        c = notZero(1 + step / c);
+        value *= c * d;
+      });
+      if (Math.abs(c * d - 1) < 1e-14) { break; }
     }
-    return { mean: ratio - 1, half: half };
+    return value;
   }
 
-  // J/token is W times s/token: how much of a difference comes from power and how much from time. The two add up.
-  function parts(a, b) {
-    if (!a.power || !b.power || !a.speed || !b.speed || !a.token || !b.token) { return null; }
-    var ta = 1 / a.speed.mean, tb = 1 / b.speed.mean, pa = a.token.mean / ta, pb = b.token.mean / tb;
-    return { power: (pb - pa) * (ta + tb) / 2, time: (pa + pb) / 2 * (tb - ta) };
+  // P(|T| > |t|), by the regularised incomplete beta function; rest: 1 − x, exactly.
+  function twoSided(t, degrees) {
+    var x = degrees / (degrees + t * t), rest = t * t / (degrees + t * t), a = degrees / 2, b = 0.5;
+    if (!(x && rest)) { return rest ? 0 : 1; }
+    var front = Math.exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * Math.log(x) + b * Math.log(rest));
+    return x > (a + 1) / (a + b + 2) ? 1 - front * fraction(rest, b, a) / b : front * fraction(x, a, b) / a;
+  }
+
+  // The t that |T| exceeds with probability alpha: the tail is convex, so Newton's steps from 0 stay below it.
+  function critical(alpha, degrees) {
+    var front = lgamma((degrees + 1) / 2) - lgamma(degrees / 2) - Math.log(degrees * Math.PI) / 2, t = 0, step = 1;
+    for (var turn = 0; turn < 200 && step > 1e-12 * t; turn++) {
+      step = (twoSided(t, degrees) - alpha) / (2 * Math.exp(front - (degrees + 1) / 2 * Math.log1p(t * t / degrees)));
+      t += step;
+    }
+    return t;
+  }
+
+  function mean(values) { return values.reduce(function (sum, value) { return sum + value; }, 0) / values.length; }
+
+  function covariance(a, b) {
+    var x = mean(a), y = mean(b);
+    return a.reduce(function (sum, value, place) { return sum + (value - x) * (b[place] - y); }, 0) / (a.length - 1);
+  }
+
+  // Of mean(a) + mean(b): half-width, two-sided p and degrees of freedom; null where one point has no spread.
+  function test(a, b, paired, alpha) {
+    var variance, degrees, va, vb, spread;
+    if (paired) {
+      var sums = a.map(function (value, place) { return value + b[place]; });
+      if (sums.length < 2) { return null; }
+      variance = covariance(sums, sums) / sums.length;
+      degrees = sums.length - 1;
+    } else {
+      if (Math.min(a.length, b.length) < 2) { return null; }
+      va = covariance(a, a) / a.length;
+      vb = covariance(b, b) / b.length;
+      spread = va * va / (a.length - 1) + vb * vb / (b.length - 1);
+      variance = va + vb;
+      degrees = spread ? variance * variance / spread : a.length + b.length - 2;
+    }
+    var value = mean(a) + mean(b), error = Math.sqrt(variance);
+    return { half: critical(alpha, degrees) * error, p: error ? twoSided(value / error, degrees) : Number(!value), degrees: degrees };
+  }
+
+  // Ends, in percent, of Fieller's interval of B/A − 1; null where it has none, since A's own reaches to zero.
+  function fieller(ja, jb, degrees, paired, alpha) {
+    var a = mean(ja), b = mean(jb), t2 = Math.pow(critical(alpha, degrees), 2), both = paired ? covariance(ja, jb) / ja.length : 0;
+    var square = a * a - t2 * covariance(ja, ja) / ja.length, linear = a * b - t2 * both;
+    var inside = linear * linear - square * (b * b - t2 * covariance(jb, jb) / jb.length);
+    if (square <= 0 || inside < 0) { return null; }
+    return [-1, 1].map(function (sign) { return 100 * ((linear + sign * Math.sqrt(inside)) / square - 1); });
+  }
+
+  // What of a difference comes from power and what from time: exact, with intervals to first order.
+  function parts(a, b, paired, alpha) {
+    if (a.concat(b).some(function (point) { return !point[1]; })) { return null; }
+    var ja = mean(a.map(first)), ta = mean(a.map(second)), jb = mean(b.map(first)), tb = mean(b.map(second));
+    var power = (jb / tb - ja / ta) * (ta + tb) / 2, byJa = -(1 + tb / ta) / 2, byJb = (1 + ta / tb) / 2;
+    var byTa = (jb / tb + ja * tb / (ta * ta)) / 2, byTb = -(jb * ta / (tb * tb) + ja / ta) / 2;
+    function half(fa, ga, fb, gb) {
+      var found = test(a.map(function (x) { return fa * x[0] + ga * x[1]; }), b.map(function (x) { return fb * x[0] + gb * x[1]; }), paired, alpha);
+      return found && found.half;
+    }
+    return { power: power, powerHalf: half(byJa, byTa, byJb, byTb), time: jb - ja - power, timeHalf: half(-1 - byJa, -byTa, 1 - byJb, -byTb) };
+  }
+
+  function first(point) { return point[0]; }
+
+  function second(point) { return point[1]; }
+
+  // The same means with so many times the scatter, for a side whose repeats ended because they looked alike.
+  function widened(points, factor) {
+    var j = mean(points.map(first)), known = points.map(second).filter(function (s) { return s !== null; }), s = known.length ? mean(known) : 0;
+    return points.map(function (x) { return [j + factor * (x[0] - j), x[1] === null ? null : s + factor * (x[1] - s)]; });
+  }
+
+  // Do the loads alternate in time, each two that follow one another being one of each side?
+  function tookTurns(a, b) {
+    if (!a.starts || !b.starts || a.starts.length !== b.starts.length || a.starts.length < 4) { return false; }
+    var starts = a.starts.map(function (at) { return [at, 0]; }).concat(b.starts.map(function (at) { return [at, 1]; }));
+    if (starts.some(function (start) { return start[0] === null; })) { return false; }
+    starts.sort(function (x, y) { return x[0] - y[0]; });
+    return starts.every(function (start, place) { return place % 2 || start[1] !== starts[place + 1][1]; });
+  }
+
+  // Of two cells that were compared while they were measured: the repeats that both have, by load.
+  function inTurns(a, b) {
+    var sides = [a, b].map(function (row) { return new Map(row.turns.runs.map(function (run) { return [run[0], run]; })); });
+    var both = Array.from(sides[0].keys()).filter(function (n) { return sides[1].has(n); }).sort(function (x, y) { return x - y; });
+    var points = sides.map(function (side) {
+      var loads = new Map();
+      both.forEach(function (n) { var run = side.get(n); loads.set(run[1], (loads.get(run[1]) || []).concat([run.slice(2)])); });
+      if (loads.size < 2) { return both.map(function (n) { return side.get(n).slice(2); }); }
+      return Array.from(loads.values(), function (load) {
+        return [mean(load.map(first)), load.some(function (x) { return x[1] === null; }) ? null : mean(load.map(second))];
+      });
+    });
+    var loads = sides.map(function (side) { return new Set(both.map(function (n) { return side.get(n)[1]; })).size; });
+    return { points: points, runs: both.length, loads: loads };
+  }
+
+  function difference(a, b) {
+    var level = a.turns && b.turns && a.turns.study === b.turns.study ? Math.max(a.turns.level, b.turns.level) : 0;
+    var looked = level > 0, alpha = looked ? level : 0.05;
+    var used = looked ? inTurns(a, b) : null, points = used ? used.points : [a.points, b.points], paired = looked || tookTurns(a, b);
+    points = [widened(points[0], a.widened || 1), widened(points[1], b.widened || 1)];
+    var ja = points[0].map(first), jb = points[1].map(first), found = test(ja.map(function (j) { return -j; }), jb, paired, alpha);
+    var ends = found && fieller(ja, jb, found.degrees, paired, alpha);
+    return {
+      percent: 100 * (mean(jb) / mean(ja) - 1), low: ends && ends[0], high: ends && ends[1], p: found && found.p,
+      same: Boolean(found) && found.p >= alpha, paired: paired, looked: looked, parts: parts(points[0], points[1], paired, alpha),
+      loads: Boolean(a.starts && b.starts), used: used
+    };
   }
 
   // ---- words --------------------------------------------------------------------------------------------------------
 
-  function short(value, digits) {
-    var size = Math.abs(value), far = value !== 0 && (size < 1e-3 || size >= 1e6);
-    return (far ? value.toExponential(2) : String(Number(value.toPrecision(digits || 3)))).replace("-", "\u2212");
-  }
-
   function pm(value, half) {
-    if (half === null || half === undefined) { return short(value); }
-    var digits = half > 0 ? Math.min(8, Math.max(0, 1 - Math.floor(Math.log10(half)))) : 2;
-    return value.toFixed(digits).replace("-", "\u2212") + " \u00b1 " + half.toFixed(digits);
+    if (half === null || half === undefined || !isFinite(half)) { return number(value); }
+    var digits = half > 0 ? Math.min(8, Math.max(0, 1 - Math.floor(Math.log10(half)))) : 3;
+    return (value.toFixed(digits) + " \u00b1 " + half.toFixed(digits)).replace(/-/g, "\u2212");
   }
 
-  function percent(change) { return pm(Math.abs(change.mean) * 100, change.half === null ? null : change.half * 100) + " %"; }
+  function number(value) { return LJ.number(value).replace("-", "\u2212"); }
+
+  // With both ends where they lie unlike far from it, as happens for large differences.
+  function percent(found, sign) {
+    if (found.low === null) { return number(sign * found.percent) + " %" + (found.p === null ? "" : " (no interval: A's own reaches to zero)"); }
+    var below = found.percent - found.low, above = found.high - found.percent;
+    if (Math.max(below, above) <= 1.15 * Math.min(below, above)) { return pm(sign * found.percent, Math.max(below, above)) + " %"; }
+    var ends = [sign * found.low, sign * found.high].sort(function (x, y) { return x - y; });
+    return number(sign * found.percent) + " % (" + number(ends[0]) + " to " + number(ends[1]) + " %)";
+  }
 
   // Why a ratio of these two would say nothing; empty where it does.
   function barrier(a, b) {
     if (!a.token || !b.token) { return (a.token ? b : a).name.trim() + " has no energy per token: " + ((a.token ? b : a).reason || "no reason is given"); }
     if (a.component !== b.component) { return "one is " + a.component + " energy, the other " + b.component + " energy: different parts of a machine"; }
     if (a.source !== b.source) { return "one is " + a.source + ", the other " + b.source; }
+    if (a.extent !== b.extent) { return "one is of the " + a.extent + ", the other of the " + b.extent; }
     if (a.within && a.system !== b.system) { return "the maker's model behind these figures says nothing between machines"; }
+    if (!a.points.length || !b.points.length || a.token.mean <= 0) { return "a ratio needs energy above zero on both sides"; }
     return "";
   }
 
+  // What the meters may be off by beside the interval.
+  function gains(a, b, found) {
+    if (a.board === b.board) { return a.named ? "" : "; the gain of the meter cancels, if these are one machine"; }
+    if (a.gain === null || b.gain === null) { return ". By how much the meters themselves may be off is not known"; }
+    if (!a.gain && !b.gain) { return ""; }
+    var apart = found.low === null ? null : Math.min(Math.abs(found.low), Math.abs(found.high)) / 100;
+    return ". On top, the two meters may each be off by " + number(a.gain * 100) + " % and " + number(b.gain * 100) + " %" +
+      (!found.same && apart !== null && apart <= a.gain + b.gain ? ", which is enough to turn it round" : "");
+  }
+
   function verdict(a, b) {
-    var why = barrier(a, b), names = "Against A, " + b.letter;
-    if (why) { return names + " is not compared: " + why + "."; }
-    var found = change(a.token, b.token), how = a.source === "measured" ? "" : " (" + a.source + ")";
-    if (!found) { return names + " is not compared: A takes no energy."; }
-    var same = found.half !== null && Math.abs(found.mean) <= found.half, sentence;
-    if (found.half === null) {
-      sentence = names + " takes " + percent(found) + (found.mean < 0 ? " less" : " more") + " energy per token" + how + "; one run has no interval, so this may be chance";
-    } else if (same) {
-      sentence = names + " is not told apart: the difference is " + pm(found.mean * 100, found.half * 100) + " % of the energy per token" + how;
+    var names = "Against A, " + b.letter, why = barrier(a, b), item = LJ.h("li");
+    if (why) {
+      item.append(names + " is not compared: " + why + ".");
+      return item;
+    }
+    var found = difference(a, b), how = a.source === "measured" ? "" : " (" + a.source + ")", said;
+    ["percent", "low", "high", "p"].forEach(function (name) { item.dataset[name] = found[name]; });
+    if (found.same) {
+      said = names + " is not told apart: the difference is " + percent(found, 1) + " of the energy per token" + how;
     } else {
-      sentence = names + " takes " + percent(found) + (found.mean < 0 ? " less" : " more") + " energy per token" + how;
+      said = names + " takes " + percent(found, found.percent < 0 ? -1 : 1) + (found.percent < 0 ? " less" : " more") + " energy per token" + how;
+      if (found.p === null) { said += "; one run has no interval, so this may be chance"; }
+      if (found.parts) {
+        said += "; of the difference, " + pm(found.parts.power, found.parts.powerHalf) + " J/token come from power and " +
+          pm(found.parts.time, found.parts.timeHalf) + " J/token from time";
+      }
     }
-    var split = parts(a, b);
-    if (split && !same) {
-      sentence += "; of the difference, " + short(split.power) + " J/token come from power and " + short(split.time) + " J/token from time";
-    }
-    if (a.gain !== null && b.gain !== null && a.board !== b.board && (a.gain || b.gain)) {
-      sentence += ". On top, the two meters may each be off by " + short(a.gain * 100) + " % and " + short(b.gain * 100) + " %";
-      if (!same && found.half !== null && Math.abs(found.mean) - found.half <= a.gain + b.gain) { sentence += ", which is enough to turn it round"; }
-    } else if (a.board !== b.board && (a.gain === null || b.gain === null)) {
-      sentence += ". By how much the meters themselves may be off is not known";
-    }
-    if (a.work !== b.work) { sentence += ". The work is not the same: see what differs"; }
-    return sentence + ".";
+    said += gains(a, b, found);
+    if (a.work !== b.work) { said += ". The work is not the same: see what differs"; }
+    item.append(said + ".", LJ.h("span", { class: "note" }, " " + basis(a, b, found)));
+    return item;
+  }
+
+  // What the interval rests on.
+  function basis(a, b, found) {
+    var used = found.used || { loads: [a.loads, b.loads] };
+    var over = (used.runs || a.runs) + " and " + (used.runs || b.runs) + " runs in " + used.loads.join(" and ") + " loads.";
+    if (found.p === null) { return "No interval: " + over; }
+    if (found.looked) { return "The interval holds however often one looked, paired by load, since the sides took turns: " + over; }
+    var sides = [["A", a], [b.letter, b]].filter(function (side) { return side[1].widened; }).map(first).join(" and ");
+    var ended = sides ? " The scatter of " + sides + " counts " + (a.widened || b.widened) + " times, since repeats ended when they agreed." : "";
+    if (found.paired) { return "95 % interval, paired by load, since the sides took turns: " + over + ended; }
+    if (found.loads) { return "95 % interval over loads (Welch, Fieller): " + over + ended; }
+    return "95 % interval over runs (Welch, Fieller): " + over + " What differs from load to load is not in it." + ended;
   }
 
   // ---- page ---------------------------------------------------------------------------------------------------------
 
-  function element(name, text, kind) {
-    var made = document.createElement(name);
-    if (text !== undefined) { made.textContent = text; }
-    if (kind) { made.className = kind; }
-    return made;
-  }
-
   function tableOf(caption, heads, rows) {
-    var scroll = element("section", undefined, "scroll"), made = element("table", undefined, "plain"), head = element("tr");
-    scroll.tabIndex = 0;
-    scroll.setAttribute("aria-label", caption);
-    heads.forEach(function (text) { var th = element("th", text); th.scope = "col"; head.appendChild(th); });
-    made.appendChild(element("caption", caption, "unseen"));
-    made.createTHead().appendChild(head);
-    var body = made.createTBody();
-    rows.forEach(function (cells) {
-      var line = body.insertRow();
-      cells.forEach(function (cell, place) {
-        var made = element(place ? "td" : "th");
-        if (!place) { made.scope = "row"; }
-        if (cell && cell.nodeType) { made.appendChild(cell); } else { made.textContent = cell; }
-        line.appendChild(made);
-      });
-    });
-    scroll.appendChild(made);
-    return scroll;
+    return LJ.h("section", { class: "scroll", tabindex: 0, "aria-label": caption }, LJ.h("table", { class: "plain" },
+      LJ.h("caption", { class: "unseen" }, caption),
+      LJ.h("thead", {}, LJ.h("tr", {}, heads.map(function (text) { return LJ.h(text ? "th" : "td", text ? { scope: "col" } : {}, text); }))),
+      LJ.h("tbody", {}, rows.map(function (cells) {
+        return LJ.h("tr", {}, LJ.h("th", { scope: "row" }, cells[0]), cells.slice(1).map(function (cell) { return LJ.h("td", {}, cell); }));
+      }))));
   }
 
   function show() {
     var rows = chosen.map(function (key) { return byKey.get(key); }).filter(Boolean);
     rows.forEach(function (row, place) { row.letter = String.fromCharCode(65 + place); });
-    out.replaceChildren();
-    var chips = element("ul", undefined, "chips");
-    rows.forEach(function (row) {
-      var item = element("li"), link = element("a", row.name.trim()), button = element("button", "Remove");
-      item.appendChild(element("strong", row.letter + " "));
-      link.href = box.dataset.root + row.page;
-      button.type = "button";
-      button.setAttribute("aria-label", "Remove " + row.letter + ", " + row.name.trim());
+    out.replaceChildren(LJ.h("ul", { class: "chips" }, rows.map(function (row) {
+      var button = LJ.h("button", { type: "button", "aria-label": "Remove " + row.letter + ", " + row.name.trim() }, "Remove");
       button.addEventListener("click", function () { select(chosen.filter(function (key) { return key !== row.key; })); });
-      item.appendChild(link);
-      item.appendChild(button);
-      chips.appendChild(item);
-    });
-    out.appendChild(chips);
+      return LJ.h("li", {}, LJ.h("strong", {}, row.letter), " ", LJ.h("a", { href: box.dataset.root + row.page }, row.name.trim()), button);
+    })));
     if (rows.length < 2) {
       says.textContent = rows.length ? "Pick a second setting." : "Pick two settings or more, of " + list.length + ".";
       return;
     }
     says.textContent = "";
-    var names = [];
-    rows.forEach(function (row) { Object.keys(row.facts).forEach(function (name) { if (names.indexOf(name) < 0) { names.push(name); } }); });
+    var names = Array.from(new Set(rows.flatMap(function (row) { return Object.keys(row.facts); })));
     var differing = names.filter(function (name) { return new Set(rows.map(function (row) { return row.facts[name] || ""; })).size > 1; });
-    var letters = rows.map(function (row) { return row.letter; });
-    out.appendChild(element("h2", differing.length ? "What differs" : "Nothing differs in what was asked for"));
+    var letters = [""].concat(rows.map(function (row) { return row.letter; }));
+    function line(name, words) { return [name].concat(rows.map(words)); }
+    out.append(LJ.h("h2", {}, differing.length ? "What differs" : "Nothing differs in what was asked for"));
     if (differing.length) {
-      out.appendChild(tableOf("What differs", [""].concat(letters), differing.map(function (name) {
-        return [name].concat(rows.map(function (row) { return row.facts[name] || "\u2013"; }));
+      out.append(tableOf("What differs", letters, differing.map(function (name) {
+        return line(name, function (row) { return row.facts[name] || "\u2013"; });
       })));
     }
-    out.appendChild(element("h2", "Difference"));
-    var words = element("ul", undefined, "findings");
-    rows.slice(1).forEach(function (row) { words.appendChild(element("li", verdict(rows[0], row))); });
-    out.appendChild(words);
-    out.appendChild(element("h2", "Figures"));
-    var figures = [["J/token", "token"], ["tokens/s", "speed"], ["J per run", "joules"], ["Implied W", "power"]];
-    out.appendChild(tableOf("Figures", [""].concat(letters), figures.map(function (figure) {
-      return [figure[0]].concat(rows.map(function (row) {
-        var value = row[figure[1]];
-        return value ? pm(value.mean, value.half) : "\u2013";
-      }));
-    }).concat([["Scope"].concat(rows.map(function (row) { return row.component + ", " + row.source + (row.scope ? ", " + row.scope : ""); })),
-      ["Gain"].concat(rows.map(function (row) { return row.gain === null ? "not known" : "\u00b1 " + short(row.gain * 100) + " %"; })),
-      ["Runs / loads"].concat(rows.map(function (row) { return row.runs + " / " + row.loads; }))])));
-    out.appendChild(element("p", "\u00b1 are 95 % intervals; of a difference it is Welch's, over loads where each side has two or more. " +
-      "Where the interval holds zero the two are not told apart.", "footnote"));
+    out.append(LJ.h("h2", {}, "Difference"), LJ.h("ul", { class: "findings" }, rows.slice(1).map(function (row) { return verdict(rows[0], row); })));
+    var figures = [["J/token", "token"], ["tokens/s", "speed"], ["J per run", "joules"], ["Implied W", "power"]].map(function (figure) {
+      return line(figure[0], function (row) { var value = row[figure[1]]; return value ? pm(value.mean, value.half) : "\u2013"; });
+    });
+    out.append(LJ.h("h2", {}, "Figures"), tableOf("Figures", letters, figures.concat([
+      line("Scope", function (row) { return row.component + ", " + row.source + (row.scope ? ", " + row.scope : ""); }),
+      line("Gain", function (row) { return row.gain === null ? "not known" : "\u00b1 " + number(row.gain * 100) + " %"; }),
+      line("Runs / loads", function (row) { return row.runs + " / " + row.loads; })
+    ])));
+    out.append(LJ.h("p", { class: "footnote" }, "\u00b1 are 95 % intervals. The interval of a difference leaves out zero exactly where the two are " +
+      "told apart: the same figures as of ", LJ.h("code", {}, "llmjoules compare"), "."));
   }
 
   function select(keys) {
