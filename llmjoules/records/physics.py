@@ -21,6 +21,13 @@ SHORTEST_S = 0.5  # below it a counter that is renewed every 100 ms is too coars
 LEAST_BYTES = 1.0  # of a weight whose type is not named
 SPARSE = re.compile(r"moe|mixture|mixtral|\d+x\d+b|-a\d+b", re.IGNORECASE)  # a token needs few of their weights
 BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "fp8": 1.0}
+CODES = frozenset(
+    (
+        "power_above_limit", "power_below_idle", "phases_not_total", "parts_above_phase", "per_token_not_joules",
+        "power_not_per_token", "rate_not_time", "rate_above_bandwidth", "tokens_above_limit", "tokens_above_generated",
+        "tokens_outside_inference", "ends_before_it_begins",
+    )
+)  # fmt: skip
 # What a wrong heading is wrong by, and the unit that was meant for the one that stands there.
 SLIPS = {1e3: "a thousand times more", 1e-3: "a thousandth", 1e6: "a million times more", 1e-6: "a millionth"}
 
@@ -56,6 +63,10 @@ def _all(record: Record) -> Iterator[Finding]:
     for component, total in record.totals.items():
         yield from _power(record, stretch, component, total)
         yield from _sums(stretch, component, total)
+    stated = record.figures.component if isinstance(record, Published) and record.figures is not None else None
+    if stated is not None and stated not in record.totals:
+        channels = tuple(c.id for meter in record.meters for c in meter.channels if c.component == stated)
+        yield from _power(record, stretch, stated, Total(joules=None, source="measured", channels=channels))
     yield from _stated(record)
     yield from _tokens(record)
     yield from _times(record)
@@ -70,9 +81,7 @@ def _stretch(record: Record) -> Phase | None:
 
 
 def _power(record: Record, phase: Phase | None, component: str, total: Total) -> Iterator[Finding]:
-    if total.joules is None:
-        power_w = stats.stated(record, component).power_w
-    elif phase is None:
+    if total.joules is None or phase is None:
         power_w = stats.implied_power_w(record, component)
     else:
         power_w = total.joules / phase.duration_s if phase.duration_s >= SHORTEST_S else None
@@ -86,7 +95,7 @@ def _power(record: Record, phase: Phase | None, component: str, total: Total) ->
         yield Finding(
             code="power_above_limit",
             about=component,
-            sentence=f"{power_w:.4g} W is above the {limit_w:.4g} W that {_these(devices)} may draw"
+            sentence=f"{_plain(power_w)} W is above the {_plain(limit_w)} W that {_these(devices)} may draw"
             + _slip(power_w, idle_w, limit_w),
             numbers={"power_w": power_w, "limit_w": limit_w, "devices": devices},
         )
@@ -94,7 +103,7 @@ def _power(record: Record, phase: Phase | None, component: str, total: Total) ->
         yield Finding(
             code="power_below_idle",
             about=component,
-            sentence=f"{power_w:.4g} W is below the {idle_w:.4g} W that {_these(devices)} would draw when idle"
+            sentence=f"{_plain(power_w)} W is below the {_plain(idle_w)} W that {_these(devices)} would draw when idle"
             + _slip(power_w, idle_w, limit_w),
             numbers={"power_w": power_w, "idle_w": idle_w, "devices": devices},
         )
@@ -132,7 +141,7 @@ def _slip(power_w: float, idle_w: float | None, limit_w: float | None) -> str:
         return ""
     for factor, words in SLIPS.items():
         if (idle_w or limit_w / 100) * (1 - SENSOR) <= power_w * factor <= limit_w * (1 + SENSOR):
-            return f"; {words}, {power_w * factor:.3g} W, would be possible: is the unit right?"
+            return f"; {words}, {_plain(power_w * factor)} W, would be possible: another unit may be meant"
     return ""
 
 
@@ -278,6 +287,11 @@ def _times(record: Record) -> Iterator[Finding]:
             sentence="tokens are said to be ready before the inference begins or after it ends",
             numbers={"first_s": min(times), "last_s": max(times)},
         )
+
+
+def _plain(value: float) -> str:
+    """Four digits, and no exponent where there need be none."""
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _apart(a: float, b: float, relative: float, absolute: float | None = None) -> bool:

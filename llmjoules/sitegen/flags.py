@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from llmjoules.records import physics
+from llmjoules.records.record import COMPONENTS, Record
 from llmjoules.sitegen import text
 
 # Why a phase has no figure: codes as in docs/record.md.
@@ -70,6 +72,9 @@ _BRIEF = {
     "rate_not_time": "rate does not fit times",
     "rate_above_bandwidth": "rate above memory bandwidth",
     "tokens_above_limit": "more tokens than asked for",
+    "tokens_above_generated": "more useful tokens than generated",
+    "tokens_outside_inference": "tokens outside the inference",
+    "ends_before_it_begins": "ends before it begins",
     "tokens_assumed": "number of tokens assumed",
     "tokens_unknown": "number of tokens unknown",
     "lower_bound": "lower bound",
@@ -104,6 +109,10 @@ _OF_RUN = {
     "rate_above_bandwidth": "At this rate the weights would be read faster than the memory can give them: there were "
     "fewer tokens, or more rows",
     "tokens_above_limit": "There are more output tokens than were asked for",
+    "tokens_above_generated": "More tokens are said to be useful than were generated",
+    "tokens_outside_inference": "Tokens are said to be ready before the inference begins or after it ends: "
+    "the times are of another clock, or of another run",
+    "ends_before_it_begins": "A phase ends before it begins: the clock was set back, or the times are mixed up",
     "tokens_assumed": "The source has no number of output tokens: its cap was taken, so joules per token are a lower "
     "bound",
     "tokens_unknown": "The source's number of output tokens cannot be trusted, so there are no joules per token",
@@ -132,6 +141,28 @@ def in_words(flag: str) -> str:
         place = where.replace("+", " and ") if code == "offloaded" else where
         return _OF_CHANNEL[code].format(_DEVICES.get(place, place))
     return f"{text.shown(flag, 80)}: a flag that this version of llmjoules has no words for"
+
+
+def is_finding(flag: str) -> bool:
+    """Was it raised by a physics check, which has figures to show?"""
+    return flag.partition(":")[0] in physics.CODES
+
+
+def explained(record: Record) -> list[str]:
+    """A sentence for each flag, without its full stop; of a physics check what it found, and what that means."""
+    found = figures_of(record)
+    every = dict.fromkeys((*record.flags, *found))
+    return [f"{found[flag]}. {in_words(flag)}" if flag in found else in_words(flag) for flag in every]
+
+
+def figures_of(record: Record) -> dict[str, str]:
+    """By flag, what the physics checks find in this record: the figure, and the limit that it is held against."""
+    found = physics.findings(record)
+    return {finding.flag: text.sentence(f"{_about(finding)}{finding.sentence}") for finding in found}
+
+
+def _about(finding: physics.Finding) -> str:
+    return f"{text.component_name(finding.about)}: " if finding.about in COMPONENTS else ""
 
 
 def in_brief(flags: Iterable[str]) -> str:

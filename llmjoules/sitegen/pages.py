@@ -310,7 +310,7 @@ class Site:
     def _health(self) -> str:
         flagged = self.index.rows(
             """
-            SELECT flag, count(*), list({'page': page, 'title': title} ORDER BY pos)[1:?]
+            SELECT flag, count(*), list({'pos': pos, 'page': page, 'title': title} ORDER BY pos)[1:?]
             FROM (SELECT pos, page, title, unnest(list_distinct(flags)) AS flag FROM record) GROUP BY flag ORDER BY flag
             """,
             FINDINGS,
@@ -342,7 +342,7 @@ class Site:
                     flag,
                     text.shown(flag, 80),
                     flags.in_words(flag),
-                    Listed([(self.href(one["page"]), one["title"]) for one in some], count),
+                    Listed([(self.href(o["page"]), o["title"], self._figures(flag, o["pos"])) for o in some], count),
                 )
                 for flag, count, some in flagged
             ],
@@ -364,6 +364,10 @@ class Site:
             few=Listed(row_views(few[:FINDINGS]), len(few)),
             faults=self.faults,
         )
+
+    def _figures(self, flag: str, pos: int) -> str:
+        """What a physics check found in one record; empty for other flags."""
+        return flags.figures_of(self._record_of(self.places[pos - 1])).get(flag, "") if flags.is_finding(flag) else ""
 
     def _health_title(self, flagged: int) -> str:
         bad, failed = len(self.bad), self.index.count("failed")

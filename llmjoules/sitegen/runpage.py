@@ -70,7 +70,7 @@ def run_view(record: Record, trace: Lines | None, no_trace: str | None, file: st
         system_page=group_page("systems", record.system.name),
         badges=run_badges(record),
         error=text.shown(record.error.message, 2000) if isinstance(record, Failed) else None,
-        flags=[flags.in_words(flag) for flag in record.flags],
+        flags=flags.explained(record),
         cards=runview.cards(record),
         plot=powerfig.power_plot(record, trace) if trace is not None else None,
         caption=powerfig.area_sentence(record, trace) if trace is not None else "",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmjoules.records import physics
 from llmjoules.records.physics import Finding, findings, flagged
 from llmjoules.records.record import (
     Accelerator,
@@ -193,3 +196,19 @@ def test_whatever_the_figures_the_checks_answer(joules: float, seconds: float, g
     for finding in findings(published(joules, seconds, gpus, figures=figures)):
         assert finding.sentence
         assert finding.flag.startswith(finding.code)
+
+
+def test_figures_without_a_total_are_held_against_idle_and_limit_too() -> None:
+    def printed(j_per_token: float, rate: float, gpus: int) -> Published:
+        figures = Figures(component="gpu", j_per_token=j_per_token, tokens_per_s=rate)
+        return published(gpus=gpus, figures=figures, totals={}, phases=())
+
+    assert codes(printed(3.1378, 32.891, 1)) == []
+    assert codes(printed(16.94, 16.32, 8)) == ["power_below_idle:gpu"]  # 276 W, 35 W a board
+    found = only(printed(8.162, 511.1, 1))
+    assert found.sentence.startswith("4172 W is above the 400 W that such a device may draw")
+
+
+def test_every_code_is_one_that_a_check_gives() -> None:
+    source = Path(physics.__file__).read_text()
+    assert set(re.findall(r'code="(\w+)"', source)) == physics.CODES

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from llmjoules.records.ids import comparability_class, content_id, short_hash
+from llmjoules.records.physics import flagged
 from llmjoules.records.record import (
     Accelerator,
     Channel,
@@ -100,7 +101,7 @@ def _record(row: Printed) -> Published:
         ),
         flags=("not_as_headed:gpu",),
     )
-    return msgspec.structs.replace(record, id=content_id(record))
+    return msgspec.structs.replace(record, id=content_id(record), flags=flagged(record))
 
 
 def _boards(count: int) -> MeterInfo:
