@@ -109,7 +109,7 @@ def _mean(estimate: Estimate | None, unit: str, factor: float = 1.0) -> str:
 
 def _about(record: Record) -> tuple[str, ...]:
     words = [record.model.dtype or "", f"batch {record.workload.batch_size}" if record.workload.batch_size else ""]
-    words += [record.workload.decoding or "", when(record)]
+    words += [record.workload.decoding or "", when(record) if record.started_at else ""]
     return tuple(text.shown(word, 80) for word in words if word)
 
 
