@@ -215,9 +215,9 @@ class Site:
     def _groups(self, folder: str, names: Sequence[str]) -> str:
         own, other = ("model", "system") if folder == "models" else ("system", "model")
         counts = {
-            name: (others, runs)
-            for name, others, runs in self.index.rows(
-                f"SELECT {own}, count(DISTINCT {other}), count(*) FILTER (kind = 'run') FROM record GROUP BY {own}"
+            name: (others, records)
+            for name, others, records in self.index.rows(
+                f"SELECT {own}, count(DISTINCT {other}), count(*) FILTER (kind <> 'failed') FROM record GROUP BY {own}"
             )
         }
         of_name: dict[str, list[Row]] = {}
@@ -240,10 +240,10 @@ class Site:
     def _gathered(self, folder: str, name: str) -> dict[str, Any]:
         """What decides the page of a model or system, beside the runs that it lists."""
         own, other = ("model", "system") if folder == "models" else ("system", "model")
-        others, runs = self.index.rows(
-            f"SELECT count(DISTINCT {other}), count(*) FILTER (kind = 'run') FROM record WHERE {own} = ?", name
+        of_kind = ", ".join(f"count(*) FILTER (kind = '{kind}')" for kind in ("run", "published", "failed"))
+        others, runs, published, failed = self.index.rows(
+            f"SELECT count(DISTINCT {other}), {of_kind} FROM record WHERE {own} = ?", name
         )[0]
-        failed = self.index.one(f"SELECT count(*) FROM record WHERE {own} = ? AND kind = 'failed'", name)
         first = self.index.one(f"SELECT min(pos) FROM record WHERE {own} = ? AND kind = 'run'", name)
         if first is None:
             first = self.index.one(f"SELECT min(pos) FROM record WHERE {own} = ?", name)
@@ -256,6 +256,7 @@ class Site:
             "most": max(RUNS_OF_GROUP // max(len(keys), 1), 2),
             "others": others,
             "runs": runs,
+            "published": published,
             "failed": Listed(self._some(f"{own} = ? AND kind = 'failed'", name), failed),
             "facts": runview.facts_of_model(record) if folder == "models" else runview.facts_of_system(record),
         }
@@ -414,6 +415,7 @@ class Site:
 def _group_lead(folder: str, group: dict[str, Any]) -> str:
     said = [text.count(len(group["keys"]), "setting", spell=False)]
     said += [text.count(group["others"], "system" if folder == "models" else "model", spell=False)]
-    said += [text.count(group["runs"], "run", spell=False)]
-    failed = group["failed"].all
+    failed, published = group["failed"].all, group["published"]
+    said += [text.count(group["runs"], "run", spell=False)] if group["runs"] or not published else []
+    said += [text.count(published, "published figure", spell=False)] if published else []
     return ", ".join([*said, *([f"{failed} failed"] if failed else [])])

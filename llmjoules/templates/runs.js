@@ -5,13 +5,8 @@
   var place = document.querySelector("[data-finder]"), results = document.querySelector("[data-found]"), root = place.dataset.root;
   var index = null, found = [], page = 0, wanted = {};
 
-  var search = h("input", { type: "search", placeholder: "Model or system", "aria-label": "Model or system" });
-  var order = h("select", { "aria-label": "Order" }, [["", "by model and system"], ["per_token", "lowest J/token first"], ["speed", "fastest first"], ["joules", "least J first"]]
-    .map(function (one) { return h("option", { value: one[0] }, one[1]); }));
-  var says = h("p", { class: "note", role: "status" }), only = h("span", {}), pager = h("p", { class: "pager" });
-  place.append(h("p", { class: "choose" }, search, " ", order, " ", only), says);
-  place.hidden = false;
-  says.textContent = count(Number(place.dataset.of)) + " runs";
+  var search = place.querySelector("input"), order = place.querySelector("select"), only = place.querySelector("[data-only]");
+  var says = place.querySelector("[role=status]"), pager = h("p", { class: "pager" });
 
   function count(value) { return value.toLocaleString("en").replace(/,/g, "\u202f"); }
 
@@ -88,9 +83,9 @@
 
   function show() {
     var last = Math.max(Math.ceil(found.length / SIZE) - 1, 0);
-    says.textContent = count(found.length) + " of " + count(index.own.length) + " runs; page " + (page + 1) + " of " + (last + 1);
+    says.textContent = count(found.length) + " of " + count(index.own.length) + " records; page " + (page + 1) + " of " + (last + 1);
     pager.replaceChildren(turn("First", 0), " ", turn("Previous", page - 1), " ", turn("Next", page + 1), " ", turn("Last", last));
-    results.replaceChildren(found.length ? table() : h("p", { class: "lead" }, "No run is like this."), pager);
+    results.replaceChildren(found.length ? table() : h("p", { class: "lead" }, "No record is like this."), pager);
   }
 
   function find() {

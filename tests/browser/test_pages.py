@@ -385,7 +385,7 @@ def test_runs_are_found_sorted_and_paged(browser: Any, tmp_path: Path) -> None:
     assert rows.count() == 100
     assert not reader.page.evaluate("LJ.value.has('index')")
     reader.page.locator("input[type=search]").fill("model-1")
-    until(lambda: "87 of 260 runs" in reader.page.locator(".finder [role=status]").inner_text())
+    until(lambda: "87 of 260 records" in reader.page.locator(".finder [role=status]").inner_text())
     assert rows.count() == 87
     reader.page.locator(".finder select").select_option("per_token")
     until(lambda: "11.0" in rows.first.inner_text())  # 11 W is the least of Model-1: 1.10 J/token
@@ -401,10 +401,10 @@ def test_runs_are_found_sorted_and_paged(browser: Any, tmp_path: Path) -> None:
     until(lambda: "page 3 of 3" in reader.page.locator(".finder [role=status]").inner_text())
     reader.open("health.html")
     reader.page.goto((tmp_path / "site" / "runs" / "index.html").as_uri() + "#v1;flag=throttled%3Acpu%3A0")
-    until(lambda: "6 of 260 runs" in reader.page.locator(".finder [role=status]").inner_text())
+    until(lambda: "6 of 260 records" in reader.page.locator(".finder [role=status]").inner_text())
     reader.page.locator("input[type=search]").fill("model-0")
     assert reader.page.evaluate("location.hash") == "#v1;find=model-0;flag=throttled%3Acpu%3A0"
     reader.page.get_by_role("button", name="Show all").click()
-    until(lambda: "87 of 260 runs" in reader.page.locator(".finder [role=status]").inner_text())
+    until(lambda: "87 of 260 records" in reader.page.locator(".finder [role=status]").inner_text())
     assert not reader.complaints
     reader.context.close()

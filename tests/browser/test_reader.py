@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from llmjoules.sitegen.build import build_site
 from tests.browser.test_pages import WIDTHS, Visit, browser, site, until, visit  # noqa: F401
+from tests.builders import make_run
+from tests.sitegen.inputs import write
 
 pytestmark = pytest.mark.browser
 
@@ -170,11 +173,21 @@ SHIFTS = """() => new Promise(done => {
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_shifts_when_a_page_has_come(visit: Any, width: int) -> None:  # noqa: F811
-    opened = visit(viewport={"width": width, "height": 800})
-    for name in ("index.html", "models/org", "runs/index.html", "runs/org", "health.html"):
+def test_nothing_shifts_when_a_page_has_come(browser: Any, many: Path, width: int) -> None:  # noqa: F811
+    opened = Visit(browser, many, viewport={"width": width, "height": 800})
+    for name in ("index.html", "models/model-0", "runs/index.html", "runs/model-0", "health.html"):
         opened.open(name)
         assert opened.page.evaluate(SHIFTS) == 0, name
+    opened.context.close()
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """So many runs that their page searches them, and so many settings that the home page has not all of them."""
+    folder = tmp_path_factory.mktemp("many")
+    records = [make_run(id=f"{n}", model=f"Model-{n % 3}", threads=n, load=f"{n}") for n in range(1, 110)]
+    build_site([write(folder / "r.jsonl", records)], folder / "site", max_run_pages=30)
+    return folder / "site"
 
 
 def test_on_a_phone_the_choices_are_folded_until_asked_for(visit: Any) -> None:  # noqa: F811
