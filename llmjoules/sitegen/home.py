@@ -11,7 +11,7 @@ from llmjoules.sitegen import finding, text
 from llmjoules.sitegen.aggregate import Row
 from llmjoules.sitegen.block import packed_script
 from llmjoules.sitegen.config import Limits
-from llmjoules.sitegen.ranks import best_rows
+from llmjoules.sitegen.ranks import best_rows, front
 from llmjoules.sitegen.render import Renderer
 from llmjoules.sitegen.views import table_view
 
@@ -29,12 +29,17 @@ class Home(NamedTuple):
 
 
 class HomeRows(NamedTuple):
-    """best: one row per model and system. page, every: what the page and the data file have of them and of all."""
+    """best: one row per model and system. page, every: what the page has of them, and the data file of all.
+
+    all: rows in `every`; dropped: those beyond MOST_ROWS; blind: some of these would be the best within some limits.
+    """
 
     best: list[Row]
     page: list[finding.Section]
     every: list[finding.Section]
     all: int
+    dropped: int
+    blind: bool
 
     @property
     def shown(self) -> int:
@@ -47,12 +52,15 @@ class HomeRows(NamedTuple):
 
 
 def home_rows(rows: Sequence[Row], limits: Limits) -> HomeRows:
+    """Where not all rows have room, those that some limits make the best go first, so that the page finds these."""
     best = best_rows(rows, limits)
-    chosen = {row.link_key for row in best}
-    every = [*best, *(row for row in rows if row.link_key not in chosen)][:MOST_ROWS]
-    kept = {row.link_key for row in every}
-    found = finding.sections(row for row in rows if row.link_key in kept)
-    return HomeRows(best, _cut(finding.sections(best), HOME_ROWS), found, len(every))
+    first = [*best, *front(rows)] if len(rows) > MOST_ROWS else best
+    needed = {row.link_key: None for row in first}
+    kept = list(needed | {row.link_key: None for row in rows})[:MOST_ROWS]
+    wanted = set(kept)
+    found = finding.sections(row for row in rows if row.link_key in wanted)
+    page = _cut(finding.sections(best), HOME_ROWS)
+    return HomeRows(best, page, found, len(kept), len(rows) - len(kept), len(needed) > MOST_ROWS)
 
 
 def in_words(limits: Limits) -> str:
@@ -78,6 +86,8 @@ def context(found: HomeRows, said: Home) -> dict[str, Any]:
         "shown": found.shown,
         "all": found.all,
         "more": ROWS_DATA if found.more else "",
+        "dropped": found.dropped,
+        "blind": found.blind,
         "left_out": len(found.best) - found.shown,
         "limits": in_fields(said.limits),
         "limited": in_words(said.limits),

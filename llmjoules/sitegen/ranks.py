@@ -41,6 +41,26 @@ def best_rows(rows: Iterable[Row], limits: Limits) -> list[Row]:
     return [row for _, _, row in found.values()]
 
 
+def front(rows: Iterable[Row]) -> list[Row]:
+    """The rows that some limits make the best: none of their model and system is as low, as fast and as frugal."""
+    of_pair: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in sorted(
+        rows, key=lambda row: (row.j_per_token.mean if row.j_per_token is not None else inf, row.link_key)
+    ):
+        kept = of_pair[pair_of(row)]
+        if not any(_fast(other) >= _fast(row) and _frugal(other) <= _frugal(row) for other in kept):
+            kept.append(row)
+    return [row for kept in of_pair.values() for row in kept]
+
+
+def _fast(row: Row) -> float:
+    return row.tokens_per_s.mean if row.tokens_per_s is not None else -inf
+
+
+def _frugal(row: Row) -> float:
+    return row.power_w.mean if row.power_w is not None else inf
+
+
 def pair_of(row: Row) -> tuple[object, ...]:
     return row.model, row.system, row.published, row.source, row.component
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from llmjoules.records.record import Channel, Figures, MeterInfo, Published, System
 from llmjoules.records.stats import Estimate
-from llmjoules.sitegen import finding
+from llmjoules.sitegen import finding, home
 from llmjoules.sitegen.aggregate import Row
 from llmjoules.sitegen.build import build_site
 from llmjoules.sitegen.config import Limits
-from llmjoules.sitegen.ranks import best_rows, ranks
+from llmjoules.sitegen.ranks import best_rows, front, ranks
 from tests.builders import NVML, make_run
 from tests.sitegen.html import Html
 from tests.sitegen.inputs import rows_from, runs, write
@@ -111,6 +111,36 @@ def test_the_best_is_the_lowest_within_the_limits_for_each_model_and_system() ->
     assert chosen(power_w=29) == {}
 
 
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=12),
+    st.integers(0, 6),
+    st.integers(0, 6),
+)
+def test_whatever_the_limits_the_best_is_among_the_front(drawn: list[tuple[int, ...]], least: int, most: int) -> None:
+    def figure(mean: float) -> Estimate:
+        return Estimate(mean=mean, half_width=None, basis="one run", runs=1, loads=1)
+
+    rows = [
+        msgspec.structs.replace(row(f"{n}", token, None), tokens_per_s=figure(speed), power_w=figure(power))
+        for n, (token, speed, power) in enumerate(drawn)
+    ]
+    limits = Limits(tokens_per_s=least, power_w=most)
+    among_all, among_front = best_rows(rows, limits), best_rows(front(rows), limits)
+    assert [mean_of(one) for one in among_all] == [mean_of(one) for one in among_front]
+
+
+def test_rows_that_no_limits_make_the_best_have_no_room_where_there_are_too_many(
+    tmp_path: Path, plotly_stub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 1, 2, 3 and 4 threads at 40, 30, 50 and 60 W: all as fast, so that two threads are best whatever is asked."""
+    monkeypatch.setattr(home, "MOST_ROWS", 2)
+    rungs = ((1, 40.0), (2, 30.0), (3, 50.0), (4, 60.0))
+    page = site_of(tmp_path, plotly_stub, *(run for n, watts in rungs for run in runs([watts], threads=n)))
+    assert [one["data-token"] for one in settings(page)] == ["3.0"]
+    assert "1 of 2 rows" in page.text
+    assert "2 settings that no limits make the best have no room here." in page.text
+
+
 def site_of(tmp_path: Path, plotly: Path, *records: Any, toml: str = "") -> Html:
     write(tmp_path / "in" / "r.jsonl", records)
     (tmp_path / "in" / "site.toml").write_text(toml)
@@ -118,8 +148,8 @@ def site_of(tmp_path: Path, plotly: Path, *records: Any, toml: str = "") -> Html
     return Html(tmp_path / "site" / "index.html")
 
 
-def settings(home: Html) -> list[dict[str, str]]:
-    return [attributes for tag, attributes in home.tags if tag == "tr" and attributes.get("class") == "first"]
+def settings(page: Html) -> list[dict[str, str]]:
+    return [attributes for tag, attributes in page.tags if tag == "tr" and attributes.get("class") == "first"]
 
 
 def test_the_home_page_has_the_best_settings_alone_by_the_limits_of_its_owner(
@@ -127,14 +157,14 @@ def test_the_home_page_has_the_best_settings_alone_by_the_limits_of_its_owner(
 ) -> None:
     rungs = ((1, 40.0), (2, 30.0), (4, 60.0))
     records = [run for threads, watts in rungs for run in runs([watts, watts], threads=threads)]
-    home = site_of(tmp_path, plotly_stub, *records)
-    assert [one["data-token"] for one in settings(home)] == ["3.0"]
-    assert "1 of 3 rows" in home.text
-    assert "hidden" not in settings(home)[0]
-    home = site_of(tmp_path, plotly_stub, *records, toml="[limits]\npower_w = 20")
-    assert settings(home) == []
-    home = site_of(tmp_path, plotly_stub, *records, toml="[limits]\ntokens_per_s = 5")
-    assert "the lowest J/token among those of at least 5 tokens/s." in home.text
+    page = site_of(tmp_path, plotly_stub, *records)
+    assert [one["data-token"] for one in settings(page)] == ["3.0"]
+    assert "1 of 3 rows" in page.text
+    assert "hidden" not in settings(page)[0]
+    page = site_of(tmp_path, plotly_stub, *records, toml="[limits]\npower_w = 20")
+    assert settings(page) == []
+    page = site_of(tmp_path, plotly_stub, *records, toml="[limits]\ntokens_per_s = 5")
+    assert "the lowest J/token among those of at least 5 tokens/s." in page.text
     assert (tmp_path / "site" / "data" / "home.js").is_file()
 
 
@@ -145,10 +175,10 @@ def test_a_page_with_every_row_needs_no_more_of_them(tmp_path: Path, plotly_stub
 
 def test_net_energy_stands_beside_gross_and_names_no_order(tmp_path: Path, plotly_stub: Path) -> None:
     """40 W for 2 s over 20 tokens is 4 J/token; less 10 W of idle it is 3. Loads of 38, 40 and 42 W: ± 0.50 both."""
-    home = site_of(tmp_path, plotly_stub, *runs())
-    assert "4.00 ± 0.50" in home.text
-    assert "net 3.00 ± 0.50 J/token" in home.text
-    assert "Net: less the idle power of the same run; ranks are by gross energy." in home.text
+    page = site_of(tmp_path, plotly_stub, *runs())
+    assert "4.00 ± 0.50" in page.text
+    assert "net 3.00 ± 0.50 J/token" in page.text
+    assert "Net: less the idle power of the same run; ranks are by gross energy." in page.text
 
 
 def figures_alone(**more: Any) -> Published:
@@ -162,12 +192,12 @@ def figures_alone(**more: Any) -> Published:
 
 
 def test_figures_without_totals_stand_where_others_do(tmp_path: Path, plotly_stub: Path) -> None:
-    home = site_of(tmp_path, plotly_stub, figures_alone(net_j={"gpu": 0.0}))
-    assert "Published GPU energy (estimated)" in home.text
-    assert "5.25" in home.text
-    assert "1050" in home.text
-    assert "21.0" in home.text, "implied W: 5.25 J/token at 4 tokens/s"
-    assert "No energy" not in home.text
+    page = site_of(tmp_path, plotly_stub, figures_alone(net_j={"gpu": 0.0}))
+    assert "Published GPU energy (estimated)" in page.text
+    assert "5.25" in page.text
+    assert "1050" in page.text
+    assert "21.0" in page.text, "implied W: 5.25 J/token at 4 tokens/s"
+    assert "No energy" not in page.text
     run_page = next((tmp_path / "site" / "runs").glob("dummy*.html"))
     assert "5.25 J/token of GPU energy (estimated) (published)" in Html(run_page).heading
     assert "5.25" in Html(tmp_path / "site" / "runs" / "index.html").text
