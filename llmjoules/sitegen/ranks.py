@@ -34,7 +34,7 @@ def best_rows(rows: Iterable[Row], limits: Limits) -> list[Row]:
     found: dict[tuple[object, ...], tuple[float, str, Row]] = {}
     for row in rows:
         if within(row, limits):
-            here = (row.j_per_token.mean if row.j_per_token is not None else inf, row.link_key, row)
+            here = (_lowest(row), row.link_key, row)
             there = found.get(pair_of(row))
             if there is None or here[:2] < there[:2]:
                 found[pair_of(row)] = here
@@ -44,13 +44,15 @@ def best_rows(rows: Iterable[Row], limits: Limits) -> list[Row]:
 def front(rows: Iterable[Row]) -> list[Row]:
     """The rows that some limits make the best: none of their model and system is as low, as fast and as frugal."""
     of_pair: dict[tuple[object, ...], list[Row]] = defaultdict(list)
-    for row in sorted(
-        rows, key=lambda row: (row.j_per_token.mean if row.j_per_token is not None else inf, row.link_key)
-    ):
+    for row in sorted(rows, key=lambda row: (_lowest(row), row.link_key)):
         kept = of_pair[pair_of(row)]
         if not any(_fast(other) >= _fast(row) and _frugal(other) <= _frugal(row) for other in kept):
             kept.append(row)
     return [row for kept in of_pair.values() for row in kept]
+
+
+def _lowest(row: Row) -> float:
+    return row.j_per_token.mean if row.j_per_token is not None else inf
 
 
 def _fast(row: Row) -> float:
