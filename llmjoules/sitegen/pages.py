@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from math import inf
 from typing import Any, NamedTuple
@@ -170,9 +170,8 @@ class Site:
 
     @cached_property
     def _curves(self) -> dict[scaling.By, list[scaling.Curve]]:
-        """Those with more than one rung."""
         rows = primary_rows(self.rows)
-        return {by: [curve for curve in scaling.curves(rows, by) if len(curve.rows) > 1] for by in scaling.KINDS}
+        return {by: scaling.curves(rows, by) for by in scaling.KINDS}
 
     def _scaling(self) -> str:
         groups = []
@@ -338,15 +337,8 @@ class Site:
                 [(text.shown(b.file, 120), b.line, text.shown(b.why, 240)) for b in self.bad[:FINDINGS]], len(self.bad)
             ),
             failed=Listed(self._some("kind = 'failed'"), self.index.count("failed")),
-            flags=[
-                (
-                    flag,
-                    text.shown(flag, 80),
-                    flags.in_words(flag),
-                    Listed([(self.href(o["page"]), o["title"], self._figures(flag, o["pos"])) for o in some], count),
-                )
-                for flag, count, some in flagged
-            ],
+            checks=[self._flagged(*found) for found in flagged if flags.is_finding(found[0])],
+            flags=[self._flagged(*found) for found in flagged if not flags.is_finding(found[0])],
             missing=Listed(
                 [
                     (
@@ -366,8 +358,12 @@ class Site:
             faults=self.faults,
         )
 
-    def _figures(self, flag: str, pos: int) -> str:
-        """What a physics check found in one record; empty for other flags."""
+    def _flagged(self, flag: str, count: int, some: Sequence[Mapping[str, Any]]) -> tuple[str, str, str, Listed]:
+        """A flag as it is and as it is shown, in words, and its runs; of a physics check each with what was found."""
+        runs = [(self.href(run["page"]), run["title"], self._found(flag, run["pos"])) for run in some]
+        return flag, text.shown(flag, 80), flags.in_words(flag), Listed(runs, count)
+
+    def _found(self, flag: str, pos: int) -> str:
         return flags.figures_of(self._record_of(self.places[pos - 1])).get(flag, "") if flags.is_finding(flag) else ""
 
     def _health_title(self, flagged: int) -> str:

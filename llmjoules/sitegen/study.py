@@ -120,7 +120,7 @@ def _title(files: Mapping[str, Derived]) -> str:
     one = files["llama2-7b-cuda-1.csv"]
     row = next(row for row in printed() if row.file == one.file)
     return (
-        f"One inference of Llama-2 on one A100 took {digits(one.inference_j, 1)} J; the study's table prints "
+        f"One inference of Llama-2 on one A100 took {digits(one.inference_j, 1)} J; the study’s table prints "
         f"{digits(row.joules, 1)} J"
     )
 

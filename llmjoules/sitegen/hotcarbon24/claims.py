@@ -80,18 +80,18 @@ def claims(rows: Sequence[Printed], files: Mapping[str, Derived]) -> list[Claim]
             "4.3",
             f"{min(faster):.2f} to {max(faster):.2f} times, as printed",
             "Supported",
-            "Rates do not depend on which component was metered. The laptop's are those of its slowest run.",
+            "Rates do not depend on which component was metered. The laptop’s are those of its slowest run.",
         ),
         Claim(
-            "At 1.5 to 4 times the laptop's energy",
+            "At 1.5 to 4 times the laptop’s energy",
             "4.3",
             f"As printed the quotients run from {min(more):.2f} to {max(more):.1f}",
             "Not supported",
             "The printed figures lie on both sides of that range. They are also of different things: the modelled rail "
-            "of a laptop's GPU and the whole board of a server's. We do not set them against each other.",
+            "of a laptop’s GPU and the whole board of a server’s. We do not set them against each other.",
         ),
         Claim(
-            "The cluster's energy rises faster than its GPUs",
+            "The cluster’s energy rises faster than its GPUs",
             "4.3",
             f"8 GPUs over 1, as printed: {', '.join(f'{m} × {x:.2f}' for m, x in rise.items())}; one inference in "
             f"the files: {', '.join(f'{m} × {x:.2f}' for m, x in rises.items())}",
@@ -115,7 +115,7 @@ def claims(rows: Sequence[Printed], files: Mapping[str, Derived]) -> list[Claim]
             f"{rails['Mistral']:.2f} W and {rails['Phi-2']:.2f} W",
             "Supported by the files, but not by the table",
             f"In the files it is {rails['Mistral'] / rails['Phi-2']:.1f} times. The printed ones come from sums over "
-            f"{mistral.runs} and {phi.runs} runs: no sample of Mistral's trace is above {mistral.highest_w:.1f} W.",
+            f"{mistral.runs} and {phi.runs} runs: no sample of Mistral’s trace is above {mistral.highest_w:.1f} W.",
         ),
         Claim(
             "25 runs of each model",
@@ -128,7 +128,7 @@ def claims(rows: Sequence[Printed], files: Mapping[str, Derived]) -> list[Claim]
         Claim(
             "Power is sampled every 500 ms",
             "3.3.2",
-            f"Length of the laptop's samples: median {min(m for m, _ in intervals):.0f} to "
+            f"Length of the laptop’s samples: median {min(m for m, _ in intervals):.0f} to "
             f"{max(m for m, _ in intervals):.0f} ms, longest {max(longest for _, longest in intervals):.0f} ms",
             "Differs",
             "Finer than stated, which helps.",
@@ -136,14 +136,14 @@ def claims(rows: Sequence[Printed], files: Mapping[str, Derived]) -> list[Claim]
         Claim(
             "The energy of one process is tracked",
             "3.3.1",
-            "The counter read is NVML's, of the whole board",
+            "The counter read is NVML’s, of the whole board",
             "Differs",
             "On a board of its own the two are the same but for idle power.",
         ),
         Claim(
             "The model runs data-parallel over the GPUs",
             "3.1",
-            "The author's scripts spread the layers over the GPUs (device_map=\"auto\")",
+            "The author’s scripts spread the layers over the GPUs (device_map=\"auto\")",
             "Differs",
             "One GPU works at a time while the others wait, so no answer comes faster: a falling rate is expected.",
         ),
