@@ -71,6 +71,10 @@ def in_words(limits: Limits) -> str:
     return text.listed(said) if said else ""
 
 
+def _none_within(limits: Limits) -> str:
+    return f"No setting keeps the limits of this site: {in_words(limits)}"
+
+
 def in_fields(limits: Limits) -> dict[str, str]:
     """As fields of numbers take them."""
     given = msgspec.structs.asdict(limits)
@@ -81,7 +85,7 @@ def context(found: HomeRows, said: Home) -> dict[str, Any]:
     """What the template is given of the rows."""
     shown, every = ([row for section in part for row in section.rows] for part in (found.page, found.every))
     return {
-        "title": finding.home_title(found.best),
+        "title": finding.home_title(found.best) if found.best or not found.all else _none_within(said.limits),
         "table": table_view(found.page, shown, every),
         "shown": found.shown,
         "all": found.all,

@@ -167,9 +167,9 @@
     return found;
   };
 
-  // Empty where nothing was chosen.
+  // Empty where nothing was chosen, which null says of one key; an empty value is a choice.
   LJ.link = function (chosen) {
-    var words = Object.keys(chosen).sort().filter(function (key) { return chosen[key] !== ""; }).map(function (key) {
+    var words = Object.keys(chosen).sort().filter(function (key) { return chosen[key] !== null; }).map(function (key) {
       return key + "=" + encodeURIComponent(chosen[key]);
     });
     return words.length ? "#" + [VERSION].concat(words).join(";") : "";

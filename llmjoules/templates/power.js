@@ -135,7 +135,7 @@
     function keep(typing) {
       tell();
       var chosen = LJ.chosen(), run = /[#;&]id=([a-z0-9-]+)/.exec(location.hash);
-      LJ.choose(Object.assign(chosen, run ? { id: run[1] } : {}, { from: from.value, to: to.value }), typing);
+      LJ.choose(Object.assign(chosen, run ? { id: run[1] } : {}, { from: from.value || null, to: to.value || null }), typing);
     }
     function restore() {
       if (!place.isConnected) { return; }

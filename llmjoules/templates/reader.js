@@ -273,7 +273,7 @@
     var said = BOX.querySelector("[data-derived]");
     said.hidden = !kind;
     if (kind) {
-      said.textContent = "Derived: joules of a run / 3600 / rows of its batch \u00d7 " + (day === null ? "1,000 requests" : short(day) + " requests a day") +
+      said.textContent = "Derived: joules of a request, of a batch each row\u2019s part, / 3600 \u00d7 " + (day === null ? "1,000 requests" : short(day) + " requests a day") +
         (state.as === "money" ? " \u00d7 " + (number(state.price) === null ? "a price that you give" : short(number(state.price)) + " " + (state.currency || "money") + "/kWh") : "") +
         (state.as === "carbon" ? " \u00d7 " + (number(state.grid) === null ? "a grid intensity that you give" : short(number(state.grid)) + " gCO\u2082e/kWh") : "") +
         (pue === null ? "; without PUE" : " \u00d7 PUE " + short(pue)) + ". Of the components in each row alone.";
@@ -291,10 +291,11 @@
       var items = Array.from(group.body.querySelectorAll("tr.first")).filter(function (row) { return !row.hidden; });
       if (!items.length) { return; }
       lines.push("**" + cellText(group.body.querySelector(".section strong")) + "** " + Array.from(group.body.querySelectorAll(".section .note")).map(cellText).join(" "), "");
-      lines.push("| " + heads.map(cellText).join(" | ") + " |", "|" + heads.map(function () { return " --- |"; }).join(""));
+      lines.push("| " + heads.map(cellText).concat("Says").join(" | ") + " |", "|" + heads.map(function () { return " --- |"; }).join("") + " --- |");
       items.forEach(function (row) {
         var cells = Array.from(row.cells).filter(function (cell) { return !cell.classList.contains("axis"); });
-        lines.push("| " + cells.map(cellText).join(" | ") + " |");
+        var said = Array.from(row.nextElementSibling.querySelectorAll(".rank, .badge, .note")).filter(function (one) { return !one.hidden; });
+        lines.push("| " + cells.map(cellText).concat(said.map(cellText).join("; ")).join(" | ") + " |");
       });
       lines.push("");
     });

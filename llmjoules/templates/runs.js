@@ -119,7 +119,7 @@
   }
 
   function choose(typing) {
-    LJ.choose(Object.assign({}, wanted, { find: search.value.trim(), sort: order.value, page: page ? String(page + 1) : "" }), typing);
+    LJ.choose(Object.assign({}, wanted, { find: search.value.trim() || null, sort: order.value || null, page: page ? page + 1 : null }), typing);
   }
 
   function changed(typing) {

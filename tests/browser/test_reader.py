@@ -69,6 +69,23 @@ def test_limits_choose_the_best_setting_that_keeps_them_and_live_in_the_link(hom
     assert home.complaints == []
 
 
+def test_a_limit_of_the_sites_owner_can_be_taken_away_in_a_link(browser: Any, tmp_path: Path) -> None:  # noqa: F811
+    """10 tokens/s is what every run has: of at least 20 there is none."""
+    (tmp_path / "site.toml").write_text("[limits]\ntokens_per_s = 20")
+    build_site([write(tmp_path / "in" / "r.jsonl", [make_run()]).parent], tmp_path / "site")
+    opened = Visit(browser, tmp_path / "site")
+    opened.open("index.html")
+    assert models(opened.page) == []
+    assert "no setting is within these limits" in opened.page.locator("[data-status]").text_content()
+    opened.page.get_by_label("At least").fill("")
+    until(lambda: len(models(opened.page)) == 1)
+    assert link(opened.page) == "#v1;least="
+    opened.page.reload()
+    until(lambda: len(models(opened.page)) == 1)
+    assert opened.complaints == []
+    opened.context.close()
+
+
 def test_a_head_sorts_within_its_sections_up_then_down_then_not(home: Visit) -> None:
     page = home.page
     page.get_by_label("Best setting only").uncheck()
@@ -120,6 +137,8 @@ def test_a_table_is_copied_as_markdown(home: Visit) -> None:
     table = [line for line in lines if line.startswith("|") and "C-model" in line]
     assert len(table) == 1
     assert len({line.count(" | ") for line in lines if line.startswith("| ")}) == 1
+    assert "; net 2.00 ± 0.25 J/token" in table[0]
+    assert any("| rank 1–2 of 2; " in line for line in lines if "D-model" in line)
     assert lines[-1].startswith("Source: file://")
 
 

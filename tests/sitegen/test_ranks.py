@@ -163,6 +163,7 @@ def test_the_home_page_has_the_best_settings_alone_by_the_limits_of_its_owner(
     assert "hidden" not in settings(page)[0]
     page = site_of(tmp_path, plotly_stub, *records, toml="[limits]\npower_w = 20")
     assert settings(page) == []
+    assert page.heading == "No setting keeps the limits of this site: at most 20 W"
     page = site_of(tmp_path, plotly_stub, *records, toml="[limits]\ntokens_per_s = 5")
     assert "the lowest J/token among those of at least 5 tokens/s." in page.text
     assert (tmp_path / "site" / "data" / "home.js").is_file()
