@@ -9,12 +9,14 @@ from __future__ import annotations
 import csv
 import gzip
 import re
+from bisect import bisect
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import cache
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -560,7 +562,8 @@ def integral(samples: list[tuple[float, float]], begin_s: float, end_s: float) -
     if samples[0][0] > begin_s or samples[-1][0] < end_s:
         return None
     total = 0.0
-    for (t0, w0), (t1, w1) in pairwise(samples):
+    first, last = bisect(samples, (begin_s, inf)) - 1, bisect(samples, (end_s, inf)) + 1
+    for (t0, w0), (t1, w1) in pairwise(samples[first:last]):
         a, b = max(t0, begin_s), min(t1, end_s)
         if a < b:
             slope = (w1 - w0) / (t1 - t0)
@@ -642,7 +645,8 @@ def test_traces_of_the_laptop_are_the_rows_of_its_run_files(run_file: str, trace
     ],
 )
 def test_what_the_answers_say_in_words_is_what_the_import_says(name: str, words: str) -> None:
-    read = Imported("energy-inference", [STUDY / name])
+    path = STUDY / name
+    read = Imported("energy-inference", [path]) if path.stem in WRONG_UNITS else study(f"energy-inference/{name}")
     assert any(re.search(words, note) for note in read.said), read.said
 
 
