@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from contextlib import suppress
@@ -274,3 +275,12 @@ def test_pieces_of_broken_rows_are_named_and_skipped(write: Any) -> None:
     read = Read("codecarbon", write(EMISSIONS + "ine,N,,,,,,,,,,\n"))
     assert [bad.line for bad in read.bad] == [5]
     assert len(read.records) == 2
+
+
+def test_a_compressed_file_that_was_cut_is_named_and_what_was_read_is_kept(write: Any, tmp_path: Path) -> None:
+    rows = "".join(f"1700{k:06d}.5;inference;8.0;{900000 + k * k % 9973};700000\n" for k in range(4_000))
+    packed = gzip.compress((PYJOULES.splitlines()[0] + "\n" + rows).encode())
+    with pytest.raises(LlmjoulesError, match="to its end") as raised:
+        run("energy-inference", write(packed[: len(packed) // 2], "log.csv.gz"), tmp_path / "out")
+    assert raised.value.fix == "Copy it again."
+    assert len(stored(tmp_path / "out")) > 500

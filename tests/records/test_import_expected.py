@@ -639,7 +639,7 @@ def test_traces_of_the_laptop_are_the_rows_of_its_run_files(run_file: str, trace
         ("runs/independence-all-stats-raw-4.csv", "total less input tokens is above the limit: .* rounded by hand"),
         (
             "powermetrics/Llama-2-7b-2024-03-28-16-35-44-power.csv.gz",
-            "1 samples have no number for the process's share",
+            "1 sample has no number for the process's share",
         ),
         ("powermetrics/Llama-2-7b-2024-03-28-23-32-21-power.csv", "times are seconds sampled"),
     ],

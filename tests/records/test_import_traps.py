@@ -111,7 +111,7 @@ def test_a_share_above_one_is_used_as_it_stands_and_flagged(write: Any) -> None:
     read = Read("energy-inference", write(HEADED, "tiny-mps.csv"))
     assert phase_j(read.records[1], "inference", "cpu", share=True) == pytest.approx(1.0)  # 1.25 of 4 W for 0.2 s
     assert ["share_above_1:cpu" in record.flags for record in read.records] == [False, True]
-    assert any("1 samples have a process's share above 1" in note for note in read.notes)
+    assert any("1 sample has a process's share above 1" in note for note in read.notes)
 
 
 @pytest.mark.parametrize("sample", ["300.0,10.0,400.0,2000,40", "200.0,10.0,400.0,2000,65000"])

@@ -201,9 +201,9 @@ class _Maker:
         if self._loading:
             yield self._record(None)
         if self._invalid:
-            yield Note(f"{self._invalid} samples have no number for the process's share: left out of it")
+            yield Note(f"{_samples(self._invalid)} no number for the process's share: left out of it")
         if self._above:
-            yield Note(f"{self._above} samples have a process's share above 1, which cannot be: used as they stand")
+            yield Note(f"{_samples(self._above)} a process's share above 1, which cannot be: used as it stands")
 
     def _model_name(self) -> str:
         return self._job.get("model_name") or model_in(self._publisher.file.stem)
@@ -257,6 +257,10 @@ class _Maker:
             return STUDY_CAP
         named = self._job.get("num_tokens", "")
         return int(named) if named.isdigit() else None
+
+
+def _samples(count: int) -> str:
+    return "1 sample has" if count == 1 else f"{count} samples have"
 
 
 def model_in(stem: str) -> str:
