@@ -51,6 +51,7 @@ def _section(rows: list[Row]) -> Section:
     name = text.component_name(first.component) if first.component else ""
     if first.published:
         heading = f"Published {name} energy{label(first.source)}" if name else "Published, no energy"
+        heading += ", no J/token" if name and first.j_per_token is None else ""
         return Section(heading, "from papers and other tools, not ranked with runs of ours", tuple(rows), False)
     if not any(row.j_per_token is not None for row in rows):
         heading = text.sentence(f"{name} energy: no figure") if name else "No energy"

@@ -19,6 +19,8 @@ from llmjoules.sitegen.aggregate import channels_of, components_in, gain_of, sco
 
 BAR_WIDTH = 220.0
 SUMS_AGREE = 0.001
+NO_TOKENS = "the number of tokens is not known"
+NO_TIME = "the record has no inference with a length"
 
 
 class Card(Struct, frozen=True):
@@ -106,8 +108,7 @@ def cards(record: Record) -> list[Card]:
         return []
     components = components_in(record)[:1]
     found = [card for component in components for card in _energy_cards(record, component)]
-    speed = text.number(stats.tokens_per_s(record))
-    found.append(Card("Throughput", speed, "tokens/s", "", (), "speed"))
+    found.append(_speed_card(record))
     found += [_power_card(record, component) for component in components]
     found.append(_latency_card(record))
     return found
@@ -131,9 +132,10 @@ def _energy_cards(record: Record, component: str) -> list[Card]:
     per_token = stats.joules_per_token(record, component)
     token_unit = text.unit_for([per_token])
     value = text.number(None if per_token is None else per_token * token_unit.factor)
+    missing = (NO_TOKENS,) if per_token is None else ()
     return [
         Card(label, shown.mean, f"{unit.prefix}J" if joules is not None else "", shown.half, tuple(notes)),
-        Card(each, value, f"{token_unit.prefix}J/token", "", (), component),
+        Card(each, value, f"{token_unit.prefix}J/token" if per_token is not None else "", "", missing, component),
     ]
 
 
@@ -162,6 +164,13 @@ def _net_note(record: Record, component: str) -> tuple[str, ...]:
     return (f"{idles}: {shown.mean} ± {shown.half or text.DASH} {unit.prefix}J",)
 
 
+def _speed_card(record: Record) -> Card:
+    speed = stats.tokens_per_s(record)
+    if speed is not None:
+        return Card("Throughput", text.number(speed), "tokens/s", "", (), "speed")
+    return Card("Throughput", text.DASH, "", "", (NO_TOKENS if stats.inference(record) else NO_TIME,), "speed")
+
+
 def _power_card(record: Record, component: str) -> Card:
     watts = stats.implied_power_w(record, component)
     idle = next((phase for phase in record.phases if phase.name == "idle" and phase.duration_s > 0), None)
@@ -169,6 +178,10 @@ def _power_card(record: Record, component: str) -> Card:
     energy_j = stats.joules_of(idle.energy, total.channels) if idle is not None and total is not None else None
     idle_w = energy_j / idle.duration_s if idle is not None and energy_j is not None else None
     notes = (f"idle before it: {text.number(idle_w)} W",) if idle_w is not None else ()
+    if watts is None and total is not None and total.joules is None:
+        notes = (text.shown(total.reason or "no reason given", 160),)
+    elif watts is None:
+        notes = (NO_TIME,)
     return Card(
         f"Implied {text.component_name(component)} power",
         text.number(watts),

@@ -451,7 +451,13 @@ def test_a_card_names_what_its_joules_are_of(phases, request_j, label) -> None:
         id="p", schema=run.schema, model=run.model, system=run.system, meters=run.meters, totals=run.totals,
         source="A paper", phases=found, figures=figures,
     )  # fmt: skip
-    assert runview.cards(record)[0].label == label
+    cards = {card.label: card for card in runview.cards(record)}
+    assert next(iter(cards)) == label
+    assert cards["Throughput"].notes == (
+        "the number of tokens is not known" if "inference" in phases else runview.NO_TIME,
+    )
+    assert cards["Implied CPU power"].value == ("40.0" if "inference" in phases else "–")
+    assert all(card.notes for card in cards.values() if card.value == "–"), "a dash says why"
 
 
 def test_a_phase_of_which_one_device_has_no_figure_has_no_mean() -> None:
