@@ -27,7 +27,7 @@ from tests.sitegen.inputs import everything, failed, published, runs, write
 
 STEPS = (
     "new setting", "repeat", "new file", "torn line", "mend it", "same id", "failed", "published", "fewer pages",
-    "more pages", "rewritten", "file gone", "page deleted", "cache deleted",
+    "more pages", "rewritten", "file gone", "page deleted", "cache deleted", "owner's words", "owner's template",
 )  # fmt: skip
 
 
@@ -94,6 +94,16 @@ class Story:
             file.unlink()
         elif step == "page deleted":
             self.chance.choice(sorted(self.site.rglob("*.*ml"))).unlink()
+        elif step == "owner's words":
+            words = (
+                f"notes = ['{self.count}']\ntemplates = 'look'\n[limits]\npower_w = {self.chance.randrange(35, 60)}\n"
+            )
+            (self.results.parent / "look").mkdir(exist_ok=True)
+            (self.results.parent / "site.toml").write_text(words)
+        elif step == "owner's template":
+            self.meddle("owner's words", file)
+            block = f'{{% extends "llmjoules/base.html" %}}{{% block footer %}}{self.count}{{% endblock %}}'
+            (self.results.parent / "look" / "base.html").write_text(block)
         elif step == "cache deleted":
             shutil.rmtree(self.site.parent / ".site-cache")
 
