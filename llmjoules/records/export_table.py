@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 from llmjoules.records import stats
+from llmjoules.records.net import net
 from llmjoules.records.record import Channel, Energy, Failed, Figures, Phase, Published, Record, Run, Total
 
 Type = Literal["text", "integer", "number", "boolean"]
@@ -85,6 +86,10 @@ _OF_ENERGY = (
     Column("largest_gap_s", "number", "s", "between two readings of power"),
     Column("mean_power_w", "number", "W", "joules over duration"),
     Column("j_per_token", "number", "J/token", "of a total or a stated mean: energy over generated tokens"),
+    Column(
+        "net_j", "number", "J", "of a total: less what the idle machine takes; may be negative, empty where unknown"
+    ),
+    Column("net_uncertainty_j", "number", "J", "95 % half-width of net_j"),
 )
 COLUMNS = _OF_RECORD + _OF_ENERGY
 
@@ -105,7 +110,7 @@ def rows_of(record: Record) -> Iterator[Row]:
         found.append(_stated_row(record, record.figures))
     if not found:
         why = "failed: before anything was measured" if isinstance(record, Failed) else "not_stated: no energy is given"
-        found.append(("none", *[None] * 15, why, None, None, None))
+        found.append(("none", *[None] * 15, why, *[None] * 5))
     return (head + row for row in found)
 
 
@@ -134,7 +139,10 @@ def _total_row(record: Record, component: str, total: Total, channels: Channels)
         max(known) if known and len(known) == len(gains) else None,
     )
     figure: Row = (total.joules, total.uncertainty_j, None, total.reason, None)
+    less_idle = net(record, component)
+    net_j = less_idle.joules if less_idle.joules is not None else stats.stated(record).net_j.get(component)
     derived: Row = (_power(total.joules, seconds), stats.joules_per_token(record, component))
+    derived += (net_j, less_idle.uncertainty_j)
     return ("total", "inference" if seconds else None, None, None, None, seconds, *where, *figure, *derived)
 
 
@@ -151,7 +159,7 @@ def _stated_row(record: Record, figures: Figures) -> Row:
         None,
     )
     figure: Row = (figures.j_per_request, None, None, None, None)
-    derived: Row = (stats.implied_power_w(record, figures.component), figures.j_per_token)
+    derived: Row = (stats.implied_power_w(record, figures.component), figures.j_per_token, None, None)
     return ("stated", *[None] * 5, *where, *figure, *derived)
 
 
@@ -161,7 +169,7 @@ def _energy_values(energy: Energy, seconds: float, channels: Channels) -> Row:
     if channel is not None:
         where = (channel.component, channel.extent, channel.kind, channel.source, channel.gain)
     figure = (energy.joules, energy.uncertainty_j, energy.method, energy.reason, energy.largest_gap_s)
-    return (energy.channel, meter, *where, *figure, _power(energy.joules, seconds), None)
+    return (energy.channel, meter, *where, *figure, _power(energy.joules, seconds), None, None, None)
 
 
 def _head(record: Record) -> Row:

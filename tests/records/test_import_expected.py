@@ -283,7 +283,7 @@ def group(key: tuple[Any, ...], found: list[Exported]) -> Answer:
         }
     else:
         assert {record.totals["gpu"]["j_per_token"] for record in found} == {""}
-    net = [record.record["figures"]["net_j"]["cpu"] for record in found if record.record.get("figures")]
+    net = [float(r.totals["cpu"]["net_j"]) for r in found if "cpu" in r.totals and r.totals["cpu"]["net_j"]]
     shares = [record.inference.joules("cpu", share=True) for record in found]
     cpu = net or [share for share in shares if share is not None]
     return answer | ({"cpu_j": summary(cpu)} if len(cpu) == len(found) else {})
