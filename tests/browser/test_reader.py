@@ -187,7 +187,7 @@ SHIFTS = """() => new Promise(done => {
   let sum = 0;
   const add = list => list.getEntries().forEach(one => { sum += one.value; });
   new PerformanceObserver(add).observe({type: "layout-shift", buffered: true});
-  setTimeout(() => done(sum), 250);
+  setTimeout(() => done(sum), 120);
 })"""
 
 

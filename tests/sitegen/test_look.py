@@ -111,17 +111,24 @@ def test_what_does_not_change_is_not_written_again_and_what_changes_is(owner: Ow
     ],
 )  # fmt: skip
 def test_a_template_that_does_not_work_is_named_and_the_old_site_stays(
-    owner: Owner, name: str, body: str, words: list[str]
+    standing: tuple[Owner, dict[str, bytes]], name: str, body: str, words: list[str]
 ) -> None:
-    owner.build()
-    before = tree(owner.site)
+    owner, before = standing
     (owner.look / name).write_bytes(body.encode("utf-8", "surrogateescape"))
     with pytest.raises(LlmjoulesError) as caught:
         owner.build()
+    (owner.look / name).unlink()
     for word in words:
         assert word in str(caught.value)
     assert caught.value.fix
     assert tree(owner.site) == before
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory, plotly_stub: Path) -> tuple[Owner, dict[str, bytes]]:
+    owner = Owner(tmp_path_factory.mktemp("standing"), plotly_stub)
+    owner.build()
+    return owner, tree(owner.site)
 
 
 def test_a_mistake_in_the_file_leaves_the_old_site_whole(owner: Owner) -> None:
