@@ -50,6 +50,7 @@ class Bar(NamedTuple):
 
 
 class Ladder(NamedTuple):
+    model: str
     gpus: int
     seconds: str
     joules: str
@@ -106,7 +107,8 @@ def page(ours: Iterable[Record] = ()) -> ExtraPage:
         idle=figures.idle,
         flagged=_flagged(rows, figures),
         speeds=_speeds(rows),
-        ladder=list(_ladder(files, figures)),
+        ladder=(ladder := list(_ladder(files, figures))),
+        widest=max((step for step in ladder if step.model == "Llama-2"), key=lambda step: step.gpus),
         bars=list(_bars(files, figures)),
         share=_share(files, figures),
         claims=claims.claims(rows, files),
@@ -200,21 +202,29 @@ def _speeds(rows: Iterable[Printed]) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
-def _llama(files: Mapping[str, Derived]) -> list[tuple[int, Derived]]:
-    return [
-        (row.gpus, files[row.file]) for row in printed() if row.model == "Llama-2" and row.gpus and row.file in files
-    ]
+def _ladders(files: Mapping[str, Derived]) -> dict[str, list[tuple[int, Derived]]]:
+    """By model, the counts of boards whose file is known; of models whose one board is."""
+    found: dict[str, list[tuple[int, Derived]]] = {}
+    for row in printed():
+        if row.gpus and row.file in files:
+            found.setdefault(row.model, []).append((row.gpus, files[row.file]))
+    return {model: steps for model, steps in found.items() if steps[0][0] == 1}
 
 
 def _share(files: Mapping[str, Derived], figures: Figures) -> tuple[str, str]:
     """Of the rise over one board, the least and the most that boards beyond the first take while idle, in percent."""
-    shares = [part for gpus, found in _llama(files) if gpus > 1 for part in _of_rise(files, gpus, found, figures)]
+    shares = [
+        part
+        for (_, one), *more in _ladders(files).values()
+        for gpus, found in more
+        for part in _of_rise(one, gpus, found, figures)
+    ]
     return number(min(shares) * 100, 2), number(max(shares) * 100, 2)
 
 
-def _of_rise(files: Mapping[str, Derived], gpus: int, found: Derived, figures: Figures) -> tuple[float, float]:
+def _of_rise(one: Derived, gpus: int, found: Derived, figures: Figures) -> tuple[float, float]:
     assert figures.idle is not None
-    rise_j = found.inference_j - files["llama2-7b-cuda-1.csv"].inference_j
+    rise_j = found.inference_j - one.inference_j
     low, high = (
         (gpus - 1) * watts * found.inference_s / rise_j for watts in (figures.idle.lowest_w, figures.idle.median_w)
     )
@@ -222,16 +232,23 @@ def _of_rise(files: Mapping[str, Derived], gpus: int, found: Derived, figures: F
 
 
 def _ladder(files: Mapping[str, Derived], figures: Figures) -> Iterator[Ladder]:
+    for model, steps in _ladders(files).items():
+        yield from _steps(model, steps, figures)
+
+
+def _steps(model: str, steps: Sequence[tuple[int, Derived]], figures: Figures) -> Iterator[Ladder]:
     assert figures.idle is not None
-    for gpus, found in _llama(files):
+    one = steps[0][1]
+    for gpus, found in steps:
         low, high = (
             gpus * watts * found.inference_s / found.inference_j
             for watts in (figures.idle.lowest_w, figures.idle.median_w)
         )
         others = [(gpus - 1) * watts * found.inference_s for watts in (figures.idle.lowest_w, figures.idle.median_w)]
-        rise = _of_rise(files, gpus, found, figures) if gpus > 1 else None
+        rise = _of_rise(one, gpus, found, figures) if gpus > 1 else None
         least, most = min(found.board_w), max(found.board_w)
         yield Ladder(
+            model=model,
             gpus=gpus,
             seconds=number(found.inference_s),
             joules=digits(found.inference_j, 1),
@@ -244,7 +261,7 @@ def _ladder(files: Mapping[str, Derived], figures: Figures) -> Iterator[Ladder]:
 
 def _bars(files: Mapping[str, Derived], figures: Figures) -> Iterator[Bar]:
     assert figures.idle is not None
-    found = _llama(files)
+    found = _ladders(files)["Llama-2"]
     scale = 270 / max(row.inference_j for _, row in found)
     prints = {row.file: row.joules for row in printed()}
     for place, (gpus, row) in enumerate(found):
