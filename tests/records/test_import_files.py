@@ -42,7 +42,7 @@ from tests.records.miniatures import (
 def test_a_pyjoules_log(write: Any) -> None:
     read = Read("energy-inference", write(PYJOULES, "tiny-cuda-2.csv"))
     first, second = read.records
-    assert (first.model.name, first.system.devices_used) == ("tiny", 2)
+    assert (first.model.name, first.system.devices_used, first.system.strategy) == ("tiny", 2, "device-map")
     assert first.totals["gpu"].joules == pytest.approx(1600.0)  # 900 + 700
     assert phase_j(first, "model+pipeline") == pytest.approx(1210.0)
     assert stats.tokens_per_s(first) == pytest.approx(25.0)  # 200 assumed in 8 s

@@ -141,7 +141,10 @@ class _Maker:
         self._assumed = study is not None and not (options.system and options.accelerator)
         system, board = (STUDY_SYSTEM, STUDY_GPU) if study else (None, None)
         self._model = self._publisher.model(study[1] if study else file.stem)
-        self._system: System = self._publisher.system(system, board, boards or None, device="cuda" if boards else "cpu")
+        spread = ("device-map" if boards > 1 else "single") if study else None  # as the study's scripts load models
+        self._system: System = self._publisher.system(
+            system, board, boards or None, device="cuda" if boards else "cpu", strategy=spread
+        )
         self._meters = (MeterInfo(name="pyjoules", channels=channels),)
 
     def notes(self) -> Iterator[Note]:
@@ -150,7 +153,7 @@ class _Maker:
         if self._assumed:
             yield Note(
                 f"no machine is named in the file: its name is one of the study's, so {self._system.name} with "
-                f"{STUDY_GPU} is assumed (--set system=NAME, --set accelerator=NAME)"
+                f"{STUDY_GPU} is assumed (--set system=NAME, --set accelerator=NAME), and layers spread over its boards"
             )
         if self._options.new_tokens is None:
             yield Note(f"no token count is in the file: {STUDY_CAP} per run are assumed, the study's cap "
