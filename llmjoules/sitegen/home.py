@@ -11,7 +11,7 @@ from llmjoules.sitegen import finding, text
 from llmjoules.sitegen.aggregate import Row
 from llmjoules.sitegen.block import packed_script
 from llmjoules.sitegen.config import Limits
-from llmjoules.sitegen.ranks import best_rows, front
+from llmjoules.sitegen.ranks import best_rows, front, ranks
 from llmjoules.sitegen.render import Renderer
 from llmjoules.sitegen.views import table_view
 
@@ -86,7 +86,7 @@ def context(found: HomeRows, said: Home) -> dict[str, Any]:
     shown, every = ([row for section in part for row in section.rows] for part in (found.page, found.every))
     return {
         "title": finding.home_title(found.best) if found.best or not found.all else _none_within(said.limits),
-        "table": table_view(found.page, shown, every),
+        "table": table_view(found.page, shown, every, ranks(found.best)),
         "shown": found.shown,
         "all": found.all,
         "more": ROWS_DATA if found.more else "",

@@ -29,7 +29,8 @@ class Theme(Struct, frozen=True):
 
 
 def read_theme(folder: Path | None) -> Theme:
-    """Reads every file in the folder and checks its templates. Raises LlmjoulesError that names what is wrong."""
+    """Reads the files in the folder, hidden ones excepted, and checks its templates. Raises LlmjoulesError that names
+    what is wrong."""
     if folder is None:
         return Theme()
     if not folder.is_dir():
@@ -37,6 +38,8 @@ def read_theme(folder: Path | None) -> Theme:
     digest = hashlib.sha256()
     try:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            if any(part.startswith(".") for part in path.relative_to(folder).parts):  # an editor's
+                continue
             content = path.read_bytes()
             digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode() + content)
     except OSError as error:

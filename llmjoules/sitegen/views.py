@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -116,11 +116,15 @@ class RunLine(Struct):
 
 
 def table_view(
-    sections: Iterable[finding.Section], rows: Sequence[Row], among: Sequence[Row] | None = None
+    sections: Iterable[finding.Section],
+    rows: Sequence[Row],
+    among: Sequence[Row] | None = None,
+    places: Mapping[str, Rank] | None = None,
 ) -> TableView:
     """The table of figures, in the order of its sections. What all rows of a section share stands in its heading.
 
-    among: the rows from which a row's setting must tell it apart, where these are more than the table has.
+    among: the rows from which a row's setting must tell it apart, and places: their ranks; where there are more than
+    the table has.
     """
     token = text.unit_for([row.j_per_token.mean for row in rows if row.j_per_token])
     joule = text.unit_for([row.joules.mean for row in rows if row.joules])
@@ -132,7 +136,7 @@ def table_view(
     for section in sections:
         shared = [name for name in names if len({row.settings.get(name) for row in section.rows}) == 1]
         own = [name for name in names if name not in shared]
-        places = ranks(section.rows) if section.ranked else {}
+        found = ranks(section.rows) if places is None and section.ranked else places or {}
         tied = _tied(section) if section.ranked else {}
         said = [section.rows[0].settings[name] for name in shared if name in section.rows[0].settings]
         note = "; ".join(filter(None, (section.note, ", ".join(said))))
@@ -141,7 +145,7 @@ def table_view(
                 section.heading,
                 note,
                 tuple(
-                    _view(row, own, token, joule, scale, brief, places.get(row.link_key), tied.get(row.link_key))
+                    _view(row, own, token, joule, scale, brief, found.get(row.link_key), tied.get(row.link_key))
                     for row in section.rows
                 ),
             )

@@ -162,13 +162,15 @@
     groups.forEach(function (group) { left = left.concat(group.rows.filter(function (item) { return passes(item, wanted); })); });
     var kept = state.best === "1" && !more ? best(left) : new Set(left);
     groups.forEach(function (group) {
-      var visible = group.rows.filter(function (item) { return kept.has(item); }), places = rank(visible);
+      var visible = group.rows.filter(function (item) { return kept.has(item); }), places = more ? null : rank(visible);
       var keys = new Set(visible.map(function (item) { return item.row.dataset.key; }));
       group.rows.forEach(function (item) {
         item.row.hidden = item.about.hidden = !kept.has(item);
         var place = item.about.querySelector("[data-rank]"), tied = item.about.querySelector("[data-tied]");
-        place.textContent = places.get(item) || "";
-        place.hidden = !places.has(item);
+        if (places) {  // else the page says it: among rows that it may not have
+          place.textContent = places.get(item) || "";
+          place.hidden = !places.has(item);
+        }
         if (tied) { tied.hidden = !keys.has(tied.dataset.tied); }
       });
       if (group.order !== state.sort) {

@@ -174,6 +174,19 @@ def test_a_page_with_every_row_needs_no_more_of_them(tmp_path: Path, plotly_stub
     assert not (tmp_path / "site" / "data" / "home.js").exists()
 
 
+def test_a_rank_is_among_all_of_the_best_where_the_page_has_not_all(
+    tmp_path: Path, plotly_stub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of eight models with 1 to 8 W, each beyond the interval of the others, a short page shows the lowest five."""
+    monkeypatch.setattr(home, "HOME_ROWS", 1)
+    records = [run for watts in range(1, 9) for run in runs([watts, watts, watts], model=f"M{watts}")]
+    page = site_of(tmp_path, plotly_stub, *records)
+    assert [float(one["data-token"]) for one in settings(page)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert [f"rank {n} of 8" in page.text for n in range(1, 9)] == [True] * 5 + [False] * 3
+    assert "5 of 8 rows" in page.text
+    assert "3 more rows where a filter or limit is set" in page.text
+
+
 def test_net_energy_stands_beside_gross_and_names_no_order(tmp_path: Path, plotly_stub: Path) -> None:
     """40 W for 2 s over 20 tokens is 4 J/token; less 10 W of idle it is 3. Loads of 38, 40 and 42 W: ± 0.50 both."""
     page = site_of(tmp_path, plotly_stub, *runs())
