@@ -100,6 +100,8 @@ def _growth(curves: Sequence[Curve], scale: Scale) -> str:
     low, high = text.number(ends[0]), text.number(ends[-1])
     by = curves[0].by
     rungs = "the smallest to the largest batch" if by == "batch" else f"the fewest to the most {by}"
+    if low == high == "1.00":
+        return f"From {rungs}, speed stays as it is"
     return f"From {rungs}, speed becomes {low if low == high else f'{low} to {high}'} times as high"
 
 

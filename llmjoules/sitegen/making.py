@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 ASSETS = {
     "css": "site.css",
     "theme": "theme.js",
+    "icon": "icon.svg",
     "charts": "charts.js",
+    "sketch": "sketch.js",
     "power": "power.js",
     "run": "run.js",
     "runs": "runs.js",

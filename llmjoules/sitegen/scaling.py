@@ -71,14 +71,14 @@ def rung(row: Row, by: By) -> str:
 
 
 def curves(rows: Iterable[Row], by: By) -> list[Curve]:
-    """The curves that can be drawn. Rows whose other settings differ stand on curves of their own."""
+    """Curves of two rows or more. Rows whose other settings differ stand on curves of their own."""
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         if at(row, by) is not None:
             settings = sorted((name, value) for name, value in row.settings.items() if name not in FREE[by])
             work = (row.published, row.source, row.scope, row.weights, row.units) if by == "batch" else (row.class_,)
             found.setdefault((row.model, row.system, row.component, *work, *settings), []).append(row)
-    groups = list(found.values())
+    groups = [group for group in found.values() if len(group) > 1]
     firsts = [group[0] for group in groups]
     several = [len({str(getattr(row, name)) for row in firsts}) > 1 for name in ("system", "component")]
     names = [name for name in telling(firsts) if name not in ("cell", *(("batch", "text") if by == "batch" else ()))]
@@ -184,14 +184,11 @@ def kind_finding(long: Sequence[Curve], spots: Mapping[str, Spot | None]) -> str
     if len(measured) == 1:
         return curve_finding(measured[0], spots.get(key_of(measured[0])), reasons=False).rstrip(".")
     lowest = [min(curve.known(), key=_mean) for curve in measured]
-    ends = {
-        "the smallest batch" if by == "batch" else f"the fewest {by}": 0,
-        "the largest batch" if by == "batch" else f"the most {by}": -1,
-    }
-    counts = {
-        words: sum(at(row, by) == at(curve.known()[end], by) for row, curve in zip(lowest, measured, strict=True))
-        for words, end in ends.items()
-    }
+    few, most = ("the smallest batch", "the largest") if by == "batch" else (f"the fewest {by}", "the most")
+    counts = {f"with {few}": 0, f"with {most} {'batch' if by == 'batch' else by}": 0, f"between {few} and {most}": 0}
+    for row, curve in zip(lowest, measured, strict=True):
+        ends = [at(end, by) for end in (curve.known()[0], curve.known()[-1])]
+        counts[list(counts)[ends.index(at(row, by)) if at(row, by) in ends else 2]] += 1
     words = max(counts, key=lambda name: counts[name])
     number, several = counts[words], f"{len(measured)} measured curves"
     who = f"All {several} have their"
@@ -199,7 +196,7 @@ def kind_finding(long: Sequence[Curve], spots: Mapping[str, Spot | None]) -> str
         who = f"{number} of {several} {'has its' if number == 1 else 'have their'}"
     drawn = [spot for curve in measured if (spot := spots.get(key_of(curve))) is not None]
     clear = _clear(sum(spot.claimed for spot in drawn), len(drawn), len(measured))
-    return f"{who} lowest mean J/token with {words}; {clear}"
+    return f"{who} lowest mean J/token {words}; {clear}"
 
 
 def _clear(claimed: int, drawn: int, curves: int) -> str:

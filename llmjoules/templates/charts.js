@@ -231,14 +231,19 @@
   function draw(box) {
     var figure = drawn.get(box), paint = painter();
     return plotly().then(function (Plotly) {
+      if (box.firstChild && box.firstChild.matches(".sketch")) { box.replaceChildren(); }
       return Plotly.react(box, paint(figure.data), layout(figure, box, paint), { displayModeBar: false, displaylogo: false });
     });
   }
 
+  function figureOf(box) {
+    var figure = JSON.parse(document.getElementById(box.dataset.chart).textContent);
+    return figure.edges ? LJ.power(figure).figure : figure;
+  }
+
   function start(box) {
     if (drawn.has(box)) { return; }
-    var figure = JSON.parse(document.getElementById(box.dataset.chart).textContent);
-    drawn.set(box, figure.edges ? LJ.power(figure).figure : figure);
+    drawn.set(box, figureOf(box));
     draw(box).then(function () {
       box.dispatchEvent(new Event("drawn"));
       var width = box.clientWidth, timer = 0;
@@ -256,9 +261,26 @@
 
   var seen = new IntersectionObserver(function (entries) {
     entries.forEach(function (entry) {
-      if (entry.isIntersecting) { seen.unobserve(entry.target); start(entry.target); }
+      if (entry.isIntersecting) { seen.unobserve(entry.target); (moved ? start : sketch)(entry.target); }
     });
   }, { rootMargin: "120px" });
+
+  // Until the reader moves, a drawing without Plotly does: it is there at once, and costs a phone nothing.
+  var moved = false, sketched = [], MOVES = ["pointermove", "pointerdown", "keydown", "wheel", "touchstart", "scroll", "resize"];
+
+  function sketch(box) {
+    var figure = figureOf(box), paint = painter();
+    if (sketched.indexOf(box) < 0) { sketched.push(box); }
+    LJ.sketch(box, paint(figure.data), layout(figure, box, paint), paint, words);
+  }
+
+  function wake() {
+    MOVES.forEach(function (name) { removeEventListener(name, wake); });
+    moved = true;
+    sketched.splice(0).forEach(start);
+  }
+
+  MOVES.forEach(function (name) { addEventListener(name, wake, { passive: true }); });
   // For all charts below an element.
   LJ.watch = function (element) {
     element.querySelectorAll("[data-chart]").forEach(function (box) {
@@ -269,7 +291,10 @@
     if (LJ.span) { element.querySelectorAll("[data-span]").forEach(LJ.span); }
   };
   document.addEventListener("DOMContentLoaded", function () { LJ.watch(document); });
-  document.addEventListener("themechange", function () { drawn.forEach(function (_, box) { draw(box); }); });
+  document.addEventListener("themechange", function () {
+    sketched.forEach(sketch);
+    drawn.forEach(function (_, box) { draw(box); });
+  });
 
   // On a narrow screen the page that one is on may be beyond the edge of the list of pages.
   var here = document.querySelector(".top nav [aria-current]");

@@ -23,6 +23,7 @@ from rich.table import Table
 from llmjoules.records.record import Trace, TraceLine, encode
 from llmjoules.records.store import read_results
 from tests.bench.importing import importing
+from tests.bench.lighthouse import audits
 from tests.bench.memory import peak_megabytes
 from tests.bench.meters import in_real_time, in_simulated_time
 from tests.bench.protocol import overhead
@@ -44,7 +45,7 @@ def main(only: list[str]) -> None:
             (in_simulated_time, in_real_time),
         ),
         "protocol": ("What the protocol of a run adds to its phases", (overhead,)),
-        "site": ("The site of many runs", (building,)),
+        "site": ("The site of many runs", (building, audits)),
         "statistics": ("Statistics on simulated studies of known truth", (stopping, intervals, false_alarms)),
     }
     console = Console(width=150)

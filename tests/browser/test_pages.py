@@ -72,7 +72,9 @@ class Visit:
         self.page.goto(path.as_uri())
 
     def draw_all(self) -> int:
-        """Scroll to each chart and wait until it is there; how many there were."""
+        """Move, so that charts become more than sketches, and scroll to each; how many there were."""
+        self.page.mouse.move(1, 1)
+        self.page.mouse.move(2, 2)
         boxes = self.page.locator("[data-chart]").all()
         for box in boxes:
             box.scroll_into_view_if_needed()
@@ -161,6 +163,25 @@ def test_a_chart_is_drawn_only_when_it_comes_into_view(visit: Any) -> None:
     assert reader.page.locator("svg.main-svg").count() == 0
     assert not reader.page.evaluate("'Plotly' in window")
     assert reader.draw_all() == 1
+
+
+@pytest.mark.parametrize("name", ["scaling.html", "runs/org", "models/org"])
+def test_until_the_reader_moves_a_sketch_stands_in_for_a_chart_and_nothing_is_loaded(visit: Any, name: str) -> None:
+    reader = visit(viewport={"width": 1280, "height": 1000})
+    reader.open(name)
+    sketch = reader.page.locator("[data-chart] svg.sketch").first
+    sketch.wait_for()
+    assert sketch.locator("path, rect").count() > 0
+    assert not reader.page.evaluate("'Plotly' in window")
+    box = reader.page.locator("[data-chart]", has=reader.page.locator("svg.sketch")).first
+    place, inside = box.bounding_box(), [label.bounding_box() for label in sketch.locator("text").all()]
+    assert inside
+    for label in inside:
+        assert place["x"] <= label["x"]
+        assert label["x"] + label["width"] <= place["x"] + place["width"]
+    assert reader.draw_all()
+    assert reader.page.locator("svg.sketch").count() == 0
+    assert not reader.complaints
 
 
 def test_a_chart_is_drawn_when_it_gets_the_focus(visit: Any) -> None:

@@ -147,3 +147,11 @@ def test_many_repeats_are_folded_and_the_probability_stays_that_of_the_normal_di
     spot = sweet_spot([{"load": list(one)}, {"load": list(other + (2 / n) ** 0.5)}])
     assert spot.p_best is not None
     assert spot.p_best[0] == pytest.approx(NormalDist().cdf(1), abs=0.04)
+
+
+def test_the_title_says_where_most_curves_have_their_lowest_mean(scaling) -> None:
+    page = scaling(measured(model="A-model") + measured(model="B-model", name="b"))
+    where = "All 2 measured curves have their lowest mean J/token between the fewest threads and the most"
+    assert page.heading == f"{where}; on each it can be told from every other setting"
+    few = [run for model in "AB" for n in (1, 2) for run in runs([30.0 * n] * 3, threads=n, model=model, name=model)]
+    assert "lowest mean J/token with the fewest threads" in scaling(few).heading
