@@ -283,3 +283,8 @@ def importing(report: ImportReport) -> Iterator[str]:
     for doubt in report.doubts.values():
         place = f"{doubt.file}, line {doubt.line}" if doubt.line is not None else doubt.file
         yield f"Doubtful: {doubt.flag} in {doubt.count} records, first {place}: {doubt.example}"
+    columns = {name: unit for doubt in report.doubts.values() for name, unit in doubt.columns.items()}
+    if columns and report.path is not None:
+        read = ", ".join(f"{name} as {unit}" for name, unit in columns.items())
+        option = f"--unit '{next(iter(columns))}=UNIT' --by 'YOUR NAME'"
+        yield f"Read: {read}. If one holds another unit, delete {report.path} and import again with {option}"

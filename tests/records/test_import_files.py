@@ -324,6 +324,9 @@ def test_the_command_says_what_it_did_and_what_is_doubtful(
     said = capsys.readouterr()
     assert said.err == f"Skipped {path}:8: 2 fields instead of 14. Was it cut off, or a separator lost?\n"
     assert "Doubtful: power_below_idle:gpu in 2 records, first file.csv, line 2: " in said.out
+    (written,) = (tmp_path / "out").glob("*.jsonl")
+    remedy = f"delete {written} and import again with --unit 'GPU Energy (uJ)=UNIT' --by 'YOUR NAME'"
+    assert f"Read: GPU Energy (uJ) as uJ. If one holds another unit, {remedy}" in said.out.replace("\n", " ")
     assert "Not kept: column Prompt" in said.out
     assert said.out.endswith(f"2 new, 1 bad lines skipped; results in {out}/\n")
     assert main(["import", "energy-inference", str(path), "--out", out]) == 0

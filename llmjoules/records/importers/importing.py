@@ -20,19 +20,24 @@ TOGETHER = 500  # records in one trip to the disk
 
 
 class Doubt(msgspec.Struct, kw_only=True):
-    """A finding of the physics checks, counted. example: its sentence in the first record that has it."""
+    """A finding of the physics checks, counted. example: its sentence in the first record that has it.
+
+    columns: of that record's file, with the unit that each was read in.
+    """
 
     flag: str
     count: int
     example: str
     file: str
     line: int | None
+    columns: dict[str, str] = {}
 
 
 class Report(msgspec.Struct, kw_only=True):
     """new, there: records stored, and those that the results hold already. unmapped: what no record keeps, counted.
 
     files: those of which something was read. refused: those of which nothing could be, with the reason.
+    path: the file of records that was written, if one was.
     """
 
     new: int = 0
@@ -43,6 +48,7 @@ class Report(msgspec.Struct, kw_only=True):
     notes: list[str] = []
     unmapped: Counter[str] = msgspec.field(default_factory=Counter)
     doubts: dict[str, Doubt] = {}
+    path: Path | None = None
 
 
 def import_files(
@@ -81,6 +87,7 @@ def import_files(
                 on_bad(BadLine(path, 0, f"{error.what} {error.why}".rstrip(".")))
     finally:
         results.close()
+    report.path = results.path if report.new else None
     if not report.new + report.there:
         raise LlmjoulesError(
             "No record in any of these files.",
@@ -190,6 +197,7 @@ def _doubt(record: Record, report: Report) -> None:
                 example=finding.sentence,
                 file=origin.file if origin is not None else "",
                 line=origin.line if origin is not None else None,
+                columns=origin.units if origin is not None else {},
             )
 
 
