@@ -3,7 +3,7 @@
 // choice needs them. Without this script it shows its rows in their own order.
 (function () {
   "use strict";
-  var BOX = document.querySelector("[data-reader]");
+  var ROOM = 200, BOX = document.querySelector("[data-reader]");
   if (!BOX) { return; }
   var LJ = window.LJ, table = document.querySelector("table.rows"), groups = [], status = BOX.querySelector("[data-status]");
   var more = BOX.dataset.more, loading = null, picked = [], state = {}, fields = Array.from(BOX.querySelectorAll("[name]")), originals = new Map();
@@ -99,26 +99,21 @@
 
   // ---- ranks, as ranks.py has them: a range where intervals overlap ------------------------------------------------
 
-  // Whether b is lower or higher than a (-1, 1) beyond what their intervals and instruments may be off by; else 0.
-  function apart(a, b) {
-    function beyond(wide) {
-      var below = a.mean + a.half, above = a.mean - a.half, low = b.mean - b.half, high = b.mean + b.half;
-      if (wide) { below *= 1 + a.gain; above *= 1 - a.gain; low *= 1 - b.gain; high *= 1 + b.gain; }
-      return high < above ? -1 : low > below ? 1 : 0;
-    }
-    if (a.half === null || b.half === null) { return 0; }
-    if (a.board && a.board === b.board) { return beyond(false); }
-    return a.gain === null || b.gain === null ? 0 : beyond(true);
+  // The ends of an interval, as it is and widened by what its board may be off by; where that is not known there are none.
+  function ends(item) {
+    var mean = figure(item, "token"), half = figure(item, "half"), gain = figure(item, "gain"), open = half === null || gain === null;
+    return {
+      item: item, board: item.row.dataset.board || null, within: item.row.dataset.within,
+      low: half === null ? -Infinity : mean - half, high: half === null ? Infinity : mean + half,
+      wide_low: open ? -Infinity : (mean - half) * (1 - gain), wide_high: open ? Infinity : (mean + half) * (1 + gain)
+    };
   }
 
   function rank(items) {
     var works = new Map();
     items.forEach(function (item) {
       var data = item.row.dataset;
-      if (data.work) {
-        works.set(data.work, (works.get(data.work) || []).concat({ item: item, mean: figure(item, "token"), half: figure(item, "half"),
-          gain: figure(item, "gain"), board: data.board, within: data.within }));
-      }
+      if (data.work) { works.set(data.work, works.get(data.work) || []); works.get(data.work).push(ends(item)); }
     });
     var places = new Map();
     works.forEach(function (rows) {
@@ -127,9 +122,9 @@
       rows.forEach(function (row) {
         var first = 1, last = rows.length;
         rows.forEach(function (other) {
-          var side = other === row ? 0 : apart(row, other);
-          if (side < 0) { first += 1; }
-          if (side > 0) { last -= 1; }
+          var same = row.board !== null && row.board === other.board;
+          if (same ? other.high < row.low : other.wide_high < row.wide_low) { first += 1; }
+          if (same ? other.low > row.high : other.wide_low > row.wide_high) { last -= 1; }
         });
         places.set(row.item, "rank " + (first < last ? first + "\u2013" + last : first) + " of " + rows.length);
       });
@@ -160,12 +155,14 @@
       words: state.find.toLowerCase().split(/\s+/).filter(Boolean), least: number(state.least), most: number(state.most)
     }, shown = 0, left = [], count = Number(BOX.dataset.all);
     groups.forEach(function (group) { left = left.concat(group.rows.filter(function (item) { return passes(item, wanted); })); });
-    var kept = state.best === "1" && !more ? best(left) : new Set(left);
+    var kept = state.best === "1" && !more ? best(left) : new Set(left), room = rooms(kept), seen = 0;
     groups.forEach(function (group) {
       var visible = group.rows.filter(function (item) { return kept.has(item); }), places = more ? null : rank(visible);
       var keys = new Set(visible.map(function (item) { return item.row.dataset.key; }));
+      var near = new Set(ordered(visible).slice(0, room.get(group)));
+      seen += near.size;
       group.rows.forEach(function (item) {
-        item.row.hidden = item.about.hidden = !kept.has(item);
+        item.row.hidden = item.about.hidden = !near.has(item);
         var place = item.about.querySelector("[data-rank]"), tied = item.about.querySelector("[data-tied]");
         if (places) {  // else the page says it: among rows that it may not have
           place.textContent = places.get(item) || "";
@@ -183,7 +180,21 @@
     heads();
     prices();
     status.textContent = (shown === count ? "" : shown + " of ") + (count === 1 ? "1 row" : count + " rows") +
-      (shown ? "" : ": no setting is within these limits");
+      (shown ? "" : ": no setting is within these limits") + (seen < shown ? "; the first " + seen + " are shown" : "");
+  }
+
+  // How many rows of each group are shown: all on a page that came with them; of a long table, which a browser takes a
+  // second to lay out, ROOM in all. What a short group leaves free, longer ones use.
+  function rooms(kept) {
+    var sizes = groups.map(function (group) {
+      return { group: group, rows: group.rows.filter(function (item) { return kept.has(item); }).length };
+    }), found = new Map(), left = BOX.dataset.more && !more ? ROOM : Infinity;
+    sizes.sort(function (a, b) { return a.rows - b.rows; }).forEach(function (size, place) {
+      var take = Math.min(size.rows, Math.max(Math.floor(left / (sizes.length - place)), 5));
+      found.set(size.group, take);
+      left -= take;
+    });
+    return found;
   }
 
   function heads() {

@@ -204,9 +204,23 @@ def test_nothing_shifts_when_a_page_has_come(browser: Any, many: Path, width: in
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """So many runs that their page searches them, and so many settings that the home page has not all of them."""
     folder = tmp_path_factory.mktemp("many")
-    records = [make_run(id=f"{n}", model=f"Model-{n % 3}", threads=n, load=f"{n}") for n in range(1, 110)]
+    records = [make_run(id=f"{n}", model=f"Model-{n % 3}", threads=n, load=f"{n}") for n in range(1, 211)]
     build_site([write(folder / "r.jsonl", records)], folder / "site", max_run_pages=30)
     return folder / "site"
+
+
+def test_a_long_table_shows_as_many_rows_as_a_browser_lays_out_quickly(browser: Any, many: Path) -> None:  # noqa: F811
+    opened = Visit(browser, many)
+    opened.open("index.html")
+    assert opened.page.locator("[data-status]").text_content() == "3 of 210 rows"
+    opened.page.get_by_label("Best setting only").uncheck()
+    until(lambda: opened.page.locator("[data-status]").text_content() == "210 rows; the first 200 are shown")
+    assert opened.page.locator("tr.first:visible").count() == 200
+    opened.page.get_by_label("Filter").fill("model-1")
+    assert opened.page.locator("[data-status]").text_content() == "70 of 210 rows"
+    assert opened.page.locator("tr.first:visible").count() == 70
+    assert opened.complaints == []
+    opened.context.close()
 
 
 def test_on_a_phone_the_choices_are_folded_until_asked_for(visit: Any) -> None:  # noqa: F811
