@@ -191,7 +191,7 @@ def kind_finding(long: Sequence[Curve], spots: Mapping[str, Spot | None]) -> str
         counts[list(counts)[ends.index(at(row, by)) if at(row, by) in ends else 2]] += 1
     words = max(counts, key=lambda name: counts[name])
     number, several = counts[words], f"{len(measured)} measured curves"
-    who = f"All {several} have their"
+    who = f"{'Both' if number == 2 else f'All {number}'} measured curves have their"
     if number < len(measured):
         who = f"{number} of {several} {'has its' if number == 1 else 'have their'}"
     drawn = [spot for curve in measured if (spot := spots.get(key_of(curve))) is not None]

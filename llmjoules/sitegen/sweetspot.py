@@ -54,12 +54,13 @@ def sweet_spot(settings: Sequence[Mapping[str, Sequence[float]]], seed: int = 0)
         return SweetSpot(best=int(np.argmin(observed)), p_best=None, flat=everything, claimed=False)
     draws = np.stack([_draws(loads, mean, generator) for loads, mean in zip(settings, observed, strict=True)])
     best = int(np.argmin(observed))
-    counts = np.bincount(np.argmin(draws, axis=0), minlength=len(settings))
+    lowest = draws == draws.min(axis=0)
+    p_best = (lowest / lowest.sum(axis=0)).mean(axis=1)  # of settings that are equal in a draw each has its share
     lower = (draws < draws[best]).mean(axis=1)
     flat = tuple(index for index in range(len(settings)) if index == best or lower[index] > 1 - CLAIMED_FROM)
     several = all(sum(bool(values) for values in loads.values()) > 1 for loads in settings)
-    claimed = several and len(settings) > 1 and flat == (best,) and counts[best] >= CLAIMED_FROM * DRAWS
-    return SweetSpot(best=best, p_best=tuple(float(n) / DRAWS for n in counts), flat=flat, claimed=bool(claimed))
+    claimed = several and len(settings) > 1 and flat == (best,) and p_best[best] >= CLAIMED_FROM
+    return SweetSpot(best=best, p_best=tuple(p_best.tolist()), flat=flat, claimed=bool(claimed))
 
 
 def _folded(values: NDArray[float64], most: int) -> NDArray[float64]:

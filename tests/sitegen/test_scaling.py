@@ -55,7 +55,7 @@ def test_of_equal_rungs_none_is_named_and_all_lie_on_pale_ground(scaling) -> Non
     watts = [38.0, 39.0, 40.0, 41.0, 42.0]
     page = scaling([run for threads in (1, 2, 4) for run in runs(watts, threads=threads)])
     assert "lowest mean with 1 thread" in page.heading
-    assert "2 threads and 4 threads cannot be told from it" in page.text
+    assert "with a probability of 33 %; 2 threads and 4 threads cannot be told from it" in page.text
     assert "sweet spot" not in page.text
     assert ground(page) == [[4.0, 4.0, 4.0]]
 
@@ -151,7 +151,7 @@ def test_many_repeats_are_folded_and_the_probability_stays_that_of_the_normal_di
 
 def test_the_title_says_where_most_curves_have_their_lowest_mean(scaling) -> None:
     page = scaling(measured(model="A-model") + measured(model="B-model", name="b"))
-    where = "All 2 measured curves have their lowest mean J/token between the fewest threads and the most"
+    where = "Both measured curves have their lowest mean J/token between the fewest threads and the most"
     assert page.heading == f"{where}; on each it can be told from every other setting"
     few = [run for model in "AB" for n in (1, 2) for run in runs([30.0 * n] * 3, threads=n, model=model, name=model)]
     assert "lowest mean J/token with the fewest threads" in scaling(few).heading
