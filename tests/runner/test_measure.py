@@ -77,11 +77,13 @@ def test_energies_equal_the_closed_form_integral_within_the_stated_uncertainty(t
         for stretch in stretches(run):
             energy = only(stretch.energy)
             if energy.joules is None:  # on a busy machine many milliseconds may pass between two readings
-                assert energy.reason.startswith(("too_short: ", "unresolved: ")), f"{stretch.name}: {energy.reason}"
+                assert energy.reason.startswith(("too_short: ", "unresolved: ", "gap: ")), (
+                    f"{stretch.name}: {energy.reason}"
+                )
                 continue
             found.append((energy, script.energy_j(zero_s + stretch.start_s, zero_s + stretch.end_s)))
     assert held(*zip(*found, strict=True))
-    assert len(found) >= 8  # the idles and the import last long enough on any machine
+    assert len(found) >= 6  # the idles and the import last long enough on any machine
 
 
 def test_the_trace_holds_the_energy_of_every_phase(three_runs: Measured) -> None:
