@@ -41,6 +41,7 @@ class Apple(Meter):
                 id=channel,
                 component=channel.split(":")[0],  # type: ignore[arg-type]
                 kind="counter",
+                source="modelled",
                 period_s=RENEWED_EVERY_S,
                 resolution=0.001,
                 note=APPLES_MODEL,

@@ -229,7 +229,7 @@ def _compare(measured: Measured) -> Iterator[Compared]:
                 second_uncertainty_j=second.uncertainty_j,
                 verdict=verdict,
                 reason=reason,
-                measured="modelled" not in (one.source, two.source),
+                measured="model" not in (one.kind, two.kind),
             )
 
 
@@ -243,7 +243,7 @@ def _attention(
 ) -> Iterator[str]:
     """Why all is not well: nothing measures, or something contradicts what is stated."""
     tested = [channel for report in reports for channel in report.channels]
-    if not any(channel.readings and channel.channel.source != "modelled" for channel in tested):
+    if not any(channel.readings and channel.channel.kind != "model" for channel in tested):
         modelled = any(channel.readings for channel in tested)
         yield "No meter can measure here" + ("; energy would be modelled, not measured." if modelled else ".")
     for report in reports:

@@ -169,6 +169,7 @@ def _channels(record: Record, options: PowermetricsOptions, form: str) -> list[C
             id=channel,
             component=channel.split(":")[0],  # type: ignore[arg-type]
             kind="interval",
+            source="measured" if intel and channel != SHARE else "modelled",
             extent="process-share" if channel == SHARE else "device",
             period_s=options.interval_ms / 1e3,
             resolution=max(0.001, (0.01 if intel else 0.001) * options.interval_ms / 1e3) if form == "text" else 0.001,

@@ -75,7 +75,7 @@ def _check_plausible(channels: tuple[Channel, ...]) -> None:
         _require(c.period_s <= 3600, f"{c.id}: a period of {c.period_s:g} s is not in seconds")
         _require(c.gain is None or c.gain <= 2, f"{c.id}: a gain of {c.gain} is not a fraction")
         _require(
-            (c.kind == "model") == (c.source == "modelled") or c.source == "simulated",
+            c.kind != "model" or c.source != "measured",
             f"{c.id}: {c.kind} of {c.source}",
         )
 

@@ -78,10 +78,10 @@ def in_thread(function: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]
 def test_it_keeps_the_contract_of_a_meter(mac: Simulator) -> None:
     channels = check_meter(meter(), seconds=0.3)
     assert [(c.id, c.component, c.kind, c.extent, c.source, c.gain) for c in channels] == [
-        ("cpu:0", "cpu", "interval", "device", "measured", None),
-        ("gpu:0", "gpu", "interval", "device", "measured", None),
-        ("ane:0", "ane", "interval", "device", "measured", None),
-        ("cpu:0@process", "cpu", "interval", "process-share", "measured", None),
+        ("cpu:0", "cpu", "interval", "device", "modelled", None),
+        ("gpu:0", "gpu", "interval", "device", "modelled", None),
+        ("ane:0", "ane", "interval", "device", "modelled", None),
+        ("cpu:0@process", "cpu", "interval", "process-share", "modelled", None),
     ]
     assert all("not for comparing machines" in (c.note or "") for c in channels)
 
