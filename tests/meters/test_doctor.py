@@ -47,6 +47,8 @@ from tests.meters.simulated import channel
 from tests.meters.test_rapl import ONE_SOCKET, Draw, Tree
 from tests.runner.conftest import Cli, cache, cli, environment
 
+pytestmark = pytest.mark.alone  # it also puts load on the machine
+
 __all__ = ["cache", "cli", "environment"]  # fixtures that are used here too
 stub, rig = nvml_stub.stub, nvml_stub.rig
 DOCS = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text(encoding="utf-8")
