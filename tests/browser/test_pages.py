@@ -165,7 +165,7 @@ def test_a_chart_is_drawn_only_when_it_comes_into_view(visit: Any) -> None:
     assert reader.draw_all() == 1
 
 
-@pytest.mark.parametrize("name", ["scaling.html", "runs/org", "models/org"])
+@pytest.mark.parametrize("name", ["scaling.html", "runs/org"])
 def test_until_the_reader_moves_a_sketch_stands_in_for_a_chart_and_nothing_is_loaded(visit: Any, name: str) -> None:
     reader = visit(viewport={"width": 1280, "height": 1000})
     reader.open(name)
