@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
 
-from llmjoules.records import stats
+from llmjoules.records import physics, stats
 from llmjoules.records.ids import short_hash
 from llmjoules.records.record import COMPONENTS, SOURCES, Channel, Published, Record, Run
 from llmjoules.records.stats import Estimate
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from llmjoules.sitegen.index import ByLoad, Group, Index, Part
 
 FEW_RUNS = 5
+DOUBTS = physics.CODES | {"not_as_headed"}
 ABSURD = 1e15  # no joules, watts or tokens/s: such a number would only break the arithmetic of all others
 # In a channel's note: its maker's model, whose error on another machine nobody states.
 ONE_MACHINE_ONLY = "not for comparing machines"
@@ -65,6 +66,7 @@ class Row(Struct, frozen=True, kw_only=True):
     gain: systematic error of the channels as a fraction, on top of every interval; None where one of them is unknown.
     instruments: the sets of them that measured its runs; within_system: their maker's model says nothing elsewhere.
     net_per_token: less the energy of the idle machine. j_per_request: of one row of a batch.
+    flags: each with the number of runs that carry it.
     with_energy: runs that have joules. guessed: the TDP behind a model was a guess.
     phase_j: mean joules of each phase or part. unused: share of the joules in devices that hold no part of the model.
     """
@@ -86,6 +88,7 @@ class Row(Struct, frozen=True, kw_only=True):
     settings: dict[str, str]
     weights: str | None
     published: bool
+    flags: tuple[tuple[str, int], ...]
     failed: int
     runs: int
     loads: int
@@ -116,13 +119,18 @@ class Row(Struct, frozen=True, kw_only=True):
 
     @property
     def rankable(self) -> bool:
-        return self.source == "measured" and not self.published and self.j_per_token is not None
+        return self.source == "measured" and not self.published and self.j_per_token is not None and not self.doubtful
+
+    @property
+    def doubtful(self) -> bool:
+        """Half of its runs or more have figures that cannot be right, or are not what they are headed as."""
+        return any(flag.partition(":")[0] in DOUBTS and 2 * runs >= self.runs for flag, runs in self.flags)
 
 
 def rows_of(index: Index) -> list[Row]:
     """A row per group of repeats and component, sorted by model, system, setting; the primary component comes first."""
     failed = index.failed_of_cells()
-    phases = index.phase_means()
+    phases, flags = index.phase_means(), index.flags_of_rows()
     parts: dict[str, list[Part]] = {}
     for part in index.parts():
         parts.setdefault(part.key, []).append(part)
@@ -130,7 +138,8 @@ def rows_of(index: Index) -> list[Row]:
     for group in index.groups():
         of_group = parts.get(group.key, [])
         each: list[Part | None] = [*of_group] or [None]
-        rows += [_row(group, part, of_group, failed.get(group.cell, 0), phases) for part in each]
+        of_runs = tuple(flags.get(group.key, ()))
+        rows += [_row(group, part, of_group, failed.get(group.cell, 0), phases, of_runs) for part in each]
     return sorted(rows, key=_order)
 
 
@@ -262,6 +271,7 @@ def _row(
     parts: Sequence[Part],
     failed: int,
     phases: Mapping[tuple[str, str], dict[str, float]],
+    flags: tuple[tuple[str, int], ...],
 ) -> Row:
     setting, scopes = group.setting, part.scopes if part is not None else ()
     component = part.component if part is not None else ""
@@ -284,6 +294,7 @@ def _row(
         settings=setting.words,
         weights=setting.weights,
         published=setting.published,
+        flags=flags,
         failed=failed,
         runs=group.runs,
         loads=group.loads,

@@ -114,7 +114,10 @@ def gain_words(rows: Sequence[Row]) -> str:
 
 
 def why_unranked(rows: Sequence[Row]) -> str | None:
-    """Why these may not be put in an order; None if they may: all measured, of one class and one component."""
+    """Why these may not be put in an order; None if they may: all measured, of one class and one component, and of none
+    are the figures in doubt."""
+    if any(row.doubtful for row in rows):
+        return "the figures of some are in doubt"
     if not all(row.rankable for row in rows):
         return "not all of them are measured"
     if len({(row.class_, row.component) for row in rows}) > 1:
@@ -267,6 +270,7 @@ def group_title(name: str, rows: Sequence[Row]) -> str:
     """Of a model's or a system's page: the range of its primary component, in the scope most rows have."""
     known = [row for row in primary_rows(rows) if row.j_per_token is not None]
     own = [row for row in known if not row.published] or known
+    own = [row for row in own if not row.doubtful] or own
     if not own:
         return f"{short(name)}: no energy per token"
     scopes = sorted({(row.source, row.component) for row in own})

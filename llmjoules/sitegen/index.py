@@ -208,6 +208,19 @@ class Index:
             found.setdefault((key, component), {})[name] = fsum(joules) / len(joules)
         return found
 
+    def flags_of_rows(self) -> dict[str, list[tuple[str, int]]]:
+        """By row key: each flag of its runs, and how many carry it."""
+        found: dict[str, list[tuple[str, int]]] = {}
+        for key, flag, runs in self.rows(
+            """
+            SELECT key, flag, count(*) FROM (
+                SELECT key, unnest(list_distinct(flags)) AS flag FROM record WHERE key <> ''
+            ) GROUP BY key, flag ORDER BY key, flag
+            """
+        ):
+            found.setdefault(key, []).append((flag, runs))
+        return found
+
     def failed_of_cells(self) -> dict[str, int]:
         return dict(self.rows("SELECT cell, count(*) FROM record WHERE kind = 'failed' GROUP BY cell ORDER BY cell"))
 

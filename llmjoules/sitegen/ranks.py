@@ -29,30 +29,30 @@ class Rank(NamedTuple):
 def best_rows(rows: Iterable[Row], limits: Limits) -> list[Row]:
     """Of each model on each system the row with the lowest J/token within the limits; each component and source apart.
 
-    Without any figure the first one stays, since it says why. reader.js chooses the same way.
+    One in doubt only where there is no other; without any figure the first one stays, since it says why. reader.js
+    chooses the same way.
     """
-    found: dict[tuple[object, ...], tuple[float, str, Row]] = {}
+    found: dict[tuple[object, ...], tuple[tuple[bool, float, str], Row]] = {}
     for row in rows:
         if within(row, limits):
-            here = (_lowest(row), row.link_key, row)
             there = found.get(pair_of(row))
-            if there is None or here[:2] < there[:2]:
-                found[pair_of(row)] = here
-    return [row for _, _, row in found.values()]
+            if there is None or _order(row) < there[0]:
+                found[pair_of(row)] = (_order(row), row)
+    return [row for _, row in found.values()]
 
 
 def front(rows: Iterable[Row]) -> list[Row]:
     """The rows that some limits make the best: none of their model and system is as low, as fast and as frugal."""
     of_pair: dict[tuple[object, ...], list[Row]] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: (_lowest(row), row.link_key)):
+    for row in sorted(rows, key=_order):
         kept = of_pair[pair_of(row)]
         if not any(_fast(other) >= _fast(row) and _frugal(other) <= _frugal(row) for other in kept):
             kept.append(row)
     return [row for kept in of_pair.values() for row in kept]
 
 
-def _lowest(row: Row) -> float:
-    return row.j_per_token.mean if row.j_per_token is not None else inf
+def _order(row: Row) -> tuple[bool, float, str]:
+    return row.doubtful, row.j_per_token.mean if row.j_per_token is not None else inf, row.link_key
 
 
 def _fast(row: Row) -> float:

@@ -12,6 +12,7 @@ from llmjoules.records.record import Failed, Published, Record, Run, System
 from llmjoules.records.stats import Estimate, implied_power_w, joules_per_token, tokens_per_s
 from llmjoules.sitegen import bars, finding, flags, text
 from llmjoules.sitegen.aggregate import (
+    DOUBTS,
     FEW_RUNS,
     Row,
     channels_of,
@@ -254,9 +255,21 @@ def row_badges(row: Row) -> tuple[Badge, ...]:
         badges.append(Badge("warn", text.count(row.runs, "run", spell=False), "Fewer than five runs"))
     if 0 < row.with_energy < row.runs:
         badges.append(Badge("warn", f"{row.with_energy} with energy", "The other runs have no joules, and say why"))
+    badges += _flag_badges(row)
     if row.failed:
         badges.append(Badge("warn", f"{row.failed} failed", "Runs of this setting that did not finish"))
     return tuple(badges)
+
+
+def _flag_badges(row: Row) -> list[Badge]:
+    """Flags that cast doubt on the row, each with a badge; the others have one together."""
+    doubts = [flag for flag, _ in row.flags if flag.partition(":")[0] in DOUBTS]
+    others = [flag for flag, _ in row.flags if flag not in doubts]
+    badges = [Badge("warn", flags.in_brief([flag]), f"{flags.in_words(flag)}.") for flag in doubts]
+    if others:
+        said = "; ".join(flags.in_words(flag) for flag in others)
+        badges.append(Badge("flag", text.count(len(others), "flag", spell=False), text.shown(said, 600)))
+    return badges
 
 
 def _scope_badge(component: str, scope: str, source: str) -> Badge:

@@ -89,10 +89,17 @@
   function best(items) {
     var lowest = new Map();
     items.forEach(function (item) {
-      var key = item.row.dataset.pair, other = lowest.get(key), value = energy(item);
-      if (!other || value < energy(other) || (value === energy(other) && item.row.dataset.key < other.row.dataset.key)) { lowest.set(key, item); }
+      var key = item.row.dataset.pair, other = lowest.get(key);
+      if (!other || before(item, other)) { lowest.set(key, item); }
     });
     return new Set(lowest.values());
+  }
+
+  // One in doubt comes after all others.
+  function before(a, b) {
+    var x = a.row.dataset, y = b.row.dataset;
+    if (!x.doubt !== !y.doubt) { return !x.doubt; }
+    return energy(a) < energy(b) || (energy(a) === energy(b) && x.key < y.key);
   }
 
   function energy(item) { var value = figure(item, "token"); return value === null ? Infinity : value; }

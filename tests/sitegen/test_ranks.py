@@ -111,6 +111,25 @@ def test_the_best_is_the_lowest_within_the_limits_for_each_model_and_system() ->
     assert chosen(power_w=29) == {}
 
 
+def test_a_figure_that_cannot_be_right_is_no_best_and_has_no_rank(tmp_path: Path, plotly_stub: Path) -> None:
+    """A unit of a thousandth makes 0.003 J/token, below what such a board draws when idle; 4 J/token can be."""
+    slip = runs([0.03] * 3, threads=2, flags=("power_below_idle:cpu",))
+    once = runs([60.0] * 3, threads=4, name="c")
+    once[0].flags = ("power_above_limit:cpu", "throttled:cpu:0")
+    rows = rows_from([*runs(), *slip, *once])
+    assert [one.doubtful for one in sorted(rows, key=mean_of)] == [True, False, False], "one run of three is no doubt"
+    assert [mean_of(one) for one in best_rows(rows, Limits())] == [4.0]
+    assert [mean_of(one) for one in best_rows(rows, Limits(power_w=1))] == [pytest.approx(0.003)]
+    assert sorted(str(rank) for rank in ranks(rows).values()) == ["1", "2"]
+    page = site_of(tmp_path, plotly_stub, *runs(), *slip, *once)
+    assert [float(one["data-token"]) for one in settings(page)] == [4.0]
+    group = Html(next((tmp_path / "site" / "models").glob("dummy*.html")))
+    assert "power below idle: CPU" in group.text
+    assert "power above what it may draw: CPU" in group.text
+    assert "1 flag" in group.text
+    assert sum("data-doubt" in one for one in settings(group)) == 1
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 5)), min_size=1, max_size=12),
     st.integers(0, 6),
