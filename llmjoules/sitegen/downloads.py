@@ -22,8 +22,8 @@ from llmjoules.sitegen import text
 from llmjoules.sitegen.inputs import Block
 
 PART_BLOCKS = 8  # of 4 MB: a part is about 8 MB compressed, and is made anew when a line is added to it
-# Of zstd, which readers of tables know and which makes a table a sixth smaller than gzip in the same time. Traces hardly
-# get smaller above level 6; tables, which repeat themselves, do.
+# Of zstd, which readers of tables know and which makes a table a sixth smaller than gzip in the same time. Traces get
+# hardly smaller above level 6; tables, which repeat themselves, do.
 LEVEL, TABLE_LEVEL = 6, 9
 ENDINGS = (".jsonl.zst", ".csv.zst", ".parquet")
 SCHEMA, TABLE_COLUMNS, SUMS = "downloads/schema.json", "downloads/columns.csv", "downloads/SHA256SUMS"

@@ -7,7 +7,7 @@ the theme's values. Text from records is escaped here, since Plotly reads a litt
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import log10
+from math import ceil, floor, log10
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -24,6 +24,7 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 # Over the bars of joules that were not measured.
 HATCH = {"fillmode": "overlay", "fgcolor": "--paper", "fgopacity": 0.55, "size": 7, "solidity": 0.25}
 MOST_TICKS = 9
+DIRECT_CURVES = 4  # with more a legend takes much of a chart
 CUT_AT = 2.5  # times the largest mean
 SERIES = 6  # colours --s-0 … --s-5
 PHASES = (
@@ -124,7 +125,7 @@ def scaling_figure(
     for i, curve in enumerate(curves):
         points = [(at(row, by) or 0, e) for row in curve.rows if (e := _estimate(row, figure)) is not None]
         spot = spots.get(key_of(curve)) if spots is not None else None
-        pale += [_ground(i, curve, spot, unit.factor)] if spot is not None else []
+        pale += [_ground(i, curve, spot, unit.factor)] if spot is not None and spot.p_best is not None else []
         trace = _line(i, plot_text(curve.name), points, unit.factor)
         estimated = energy and curve.rows[0].source != "measured"
         if estimated:
@@ -146,8 +147,8 @@ def scaling_figure(
                 "type": "log" if log_x else "linear", "showgrid": False, "fixedrange": True, "pad": 0.08,
             },
             "yaxis": {
-                "ticksuffix": f" {title}", "showticksuffix": "last", "fixedrange": True,
-                **({"type": "log"} if log_y else {"range": [0, short_figure(_top(estimates) * unit.factor)]}),
+                "fixedrange": True,
+                **(_log_axis(means, unit.factor, title) if log_y else _axis(_top(estimates) * unit.factor, title)),
             },
         },
     }  # fmt: skip
@@ -164,7 +165,8 @@ def scaling_figure(
     columns = ("Model", by.capitalize(), title, "Interval over")
     table = Table((*columns, "P(lowest)", "Against the lowest") if spots is not None else columns, tuple(rows))
     caption = f"{finding}. {_scaling_note(curves, scale, pale)}{_cut_note(estimates)}"
-    return Figure(f"{scale.id}-{by}", f"{scale.heading} against {by}", caption, plot, table)
+    shape = "wide" if len(curves) <= DIRECT_CURVES else "rows-many"
+    return Figure(f"{scale.id}-{by}", f"{scale.heading} against {by}", caption, plot, table, shape)
 
 
 def _ground(i: int, curve: Curve, spot: Spot, factor: float) -> dict[str, Any]:
@@ -180,6 +182,22 @@ def _ground(i: int, curve: Curve, spot: Spot, factor: float) -> dict[str, Any]:
         ],
         "line": {"color": f"--s-{i % SERIES}", "width": 18}, "marker": {"color": f"--s-{i % SERIES}", "size": 22},
     }  # fmt: skip
+
+
+def _axis(top: float, unit: str) -> dict[str, Any]:
+    return {"ticksuffix": f" {unit}", "showticksuffix": "last", "range": [0, short_figure(top)]}
+
+
+def _log_axis(means: Sequence[float], factor: float, unit: str) -> dict[str, Any]:
+    """Ticks at 1, 2 and 5 times powers of ten, or at those alone where there are many; Plotly's own lose the unit."""
+    low, high = min(means) * factor, max(means) * factor
+    powers = range(floor(log10(low)), ceil(log10(high)) + 1)
+    for steps in ((1, 2, 5), (1,)):
+        ticks = [n * 10.0**power for power in powers for n in steps if low * 0.7 <= n * 10.0**power <= high * 1.4]
+        if len(ticks) <= MOST_TICKS:
+            break
+    names = [f"{tick:g}" for tick in ticks]
+    return {"type": "log", "tickvals": ticks, "ticktext": [*names[:-1], f"{names[-1]} {unit}"]}
 
 
 def _spread(ticks: Sequence[int], log: bool) -> list[int]:
@@ -201,6 +219,8 @@ def _place(row: Row, spot: Spot | None) -> str:
     """What the table says of a row beside the lowest of its curve."""
     if spot is None:
         return "no best is named"
+    if spot.p_best is None:
+        return "lowest mean" if row.key == spot.best.key else text.DASH
     if row.key == spot.best.key:
         return "sweet spot" if spot.claimed else "lowest mean"
     return "cannot be told from it" if row.key in {one.key for one in spot.flat} else "higher"

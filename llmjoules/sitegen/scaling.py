@@ -41,6 +41,10 @@ class Curve(Struct, frozen=True):
     def measured(self) -> bool:
         return self.rows[0].source == "measured"
 
+    @property
+    def published(self) -> bool:
+        return self.rows[0].published
+
     def known(self) -> list[Row]:
         return [row for row in self.rows if row.j_per_token is not None]
 
@@ -71,28 +75,28 @@ def rung(row: Row, by: By) -> str:
 
 
 def curves(rows: Iterable[Row], by: By) -> list[Curve]:
-    """Curves of two rows or more. Rows whose other settings differ stand on curves of their own."""
+    """Curves of two rungs or more. Rows whose other settings differ stand on curves of their own."""
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
         if at(row, by) is not None:
             settings = sorted((name, value) for name, value in row.settings.items() if name not in FREE[by])
             work = (row.published, row.source, row.scope, row.weights, row.units) if by == "batch" else (row.class_,)
             found.setdefault((row.model, row.system, row.component, *work, *settings), []).append(row)
-    groups = [group for group in found.values() if len(group) > 1]
+    groups = [group for group in found.values() if len({at(row, by) for row in group}) > 1]
     firsts = [group[0] for group in groups]
     several = [len({str(getattr(row, name)) for row in firsts}) > 1 for name in ("system", "component")]
-    names = [name for name in telling(firsts) if name not in ("cell", *(("batch", "text") if by == "batch" else ()))]
-    alike: dict[tuple[str, str], int] = {}
+    alike: dict[tuple[str, str], list[Row]] = {}
     for row in firsts:
-        alike[row.model, row.system] = alike.get((row.model, row.system), 0) + 1
+        alike.setdefault((row.model, row.system), []).append(row)
+    names = {pair: [name for name in telling(some) if name not in FREE[by]] for pair, some in alike.items()}
     result = []
     for group in groups:
         first = group[0]
         words = [short(first.model), *([short(first.system)] if several[0] else [])]
         words += [text.component_name(first.component)] if several[1] else []
-        if alike[first.model, first.system] > 1:
-            words += [units(first)] if by == "batch" and first.units is not None else []
-            words += [first.settings[name] for name in names if name in first.settings]
+        of_pair = alike[first.model, first.system]
+        words += [units(first)] if by == "batch" and len({row.units for row in of_pair}) > 1 else []
+        words += [first.settings[name] for name in names[first.model, first.system] if name in first.settings]
         words += ["published"] if first.published else []
         ordered = sorted(group, key=lambda row: (at(row, by) or 0, row.key))
         result.append(Curve(" · ".join(words), by, tuple(ordered)))
@@ -100,10 +104,10 @@ def curves(rows: Iterable[Row], by: By) -> list[Curve]:
 
 
 def longest(found: Sequence[Curve]) -> list[Curve]:
-    """Of many curves those with most rungs, in their order."""
+    """Of many curves those with most rungs, our own before published ones, in their order."""
     if len(found) <= MOST_CURVES:
         return list(found)
-    chosen = sorted(range(len(found)), key=lambda i: -len(found[i].rows))[:MOST_CURVES]
+    chosen = sorted(range(len(found)), key=lambda i: (found[i].published, -len(found[i].rows)))[:MOST_CURVES]
     return [found[i] for i in sorted(chosen)]
 
 
@@ -141,7 +145,10 @@ def curve_finding(curve: Curve, spot: Spot | None, *, reasons: bool = True) -> s
     shown = text.plus_minus(best.mean, best.half_width)
     value = f"{rung(spot.best, curve.by)}, {shown.mean}{f' ± {shown.half}' if shown.half else ''} J/token"
     if spot.p_best is None:
-        return f"{curve.name}: lowest mean with {value}; a setting that ran once has no spread, so no best is named."
+        once = [rung(row, curve.by) for row in rows if row.j_per_token is not None and row.j_per_token.runs < 2]
+        few = text.listed(once) if len(once) < 4 else "most rungs" if len(once) < len(rows) else "all rungs"
+        have = f"{few} {'has' if len(once) == 1 else 'have'}"
+        return f"{curve.name}: lowest mean with {value}; {have} one figure without a spread, so no best is named."
     likely = probability(spot.p_best[spot.best.key])
     if spot.claimed:
         return f"{curve.name}: the sweet spot is {value}, the lowest with a probability of {likely}."
@@ -166,7 +173,8 @@ def scaling_title(found: Sequence[Curve], spots: Mapping[str, Spot | None]) -> s
     long = [curve for curve in found if len(curve.known()) > 1]
     if not long:
         return "Scaling needs runs with more than one number of devices or threads, or more than one batch"
-    by = max(KINDS, key=lambda kind: sum(1 + curve.measured * len(long) for curve in long if curve.by == kind))
+    own = [curve for curve in long if curve.measured and not curve.published] or [c for c in long if c.measured] or long
+    by = max(KINDS, key=lambda kind: sum(curve.by == kind for curve in own))
     return kind_finding([curve for curve in long if curve.by == by], spots)
 
 
@@ -175,6 +183,9 @@ def kind_finding(long: Sequence[Curve], spots: Mapping[str, Spot | None]) -> str
     by = long[0].by
     long = [curve for curve in long if len(curve.known()) > 1]
     measured = [curve for curve in long if curve.measured]
+    measured = [
+        curve for curve in measured if not curve.published
+    ] or measured  # published ones are not mixed with ours
     if not long:
         return "No curve has two settings with energy"
     if not measured:
@@ -190,8 +201,9 @@ def kind_finding(long: Sequence[Curve], spots: Mapping[str, Spot | None]) -> str
         ends = [at(end, by) for end in (curve.known()[0], curve.known()[-1])]
         counts[list(counts)[ends.index(at(row, by)) if at(row, by) in ends else 2]] += 1
     words = max(counts, key=lambda name: counts[name])
-    number, several = counts[words], f"{len(measured)} measured curves"
-    who = f"{'Both' if number == 2 else f'All {number}'} measured curves have their"
+    kind = "published" if measured[0].published else "measured"
+    number, several = counts[words], f"{len(measured)} {kind} curves"
+    who = f"{'Both' if number == 2 else f'All {number}'} {kind} curves have their"
     if number < len(measured):
         who = f"{number} of {several} {'has its' if number == 1 else 'have their'}"
     drawn = [spot for curve in measured if (spot := spots.get(key_of(curve))) is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -113,9 +114,9 @@ def disagreeing(found: Iterable[Area]) -> list[Area]:
 def packed(trace: Lines, names: Sequence[str], span_s: tuple[float, float] | None, banded: bool) -> dict[str, Any]:
     """What power.js draws, in as few bytes as a chart needs.
 
-    Edges are whole steps from the one before, of a microsecond; powers are parts of the largest, the mean in 16 bits
-    and the band in 8. Where that would move the area over `span_s`, the inference, by more than DRAWN, steps are of a
-    nanosecond and means are written out.
+    Edges are whole steps from the one before, of a microsecond, `[width, count]` where three or more are alike; powers
+    are parts of the largest, the mean in 16 bits and the band in 8. Where that would move the area over `span_s`, the
+    inference, by more than DRAWN, steps are of a nanosecond and means are written out.
     """
     import numpy as np
 
@@ -136,7 +137,13 @@ def packed(trace: Lines, names: Sequence[str], span_s: tuple[float, float] | Non
             if not _alike(trace, trace.mean_w[name], drawn_s, means_w, span_s, ends_s):
                 line["mean"] = _written(trace.mean_w[name])
         lines.append(line)
-    return {"edges": {"from_s": float(edges_s[0]), "step_s": step_s, "widths": np.diff(ticks).tolist()}, "lines": lines}
+    widths = [
+        width if count < 3 else [width, count]
+        for width, alike in groupby(np.diff(ticks).tolist())
+        for count in (sum(1 for _ in alike),)
+        for _ in range(count if count < 3 else 1)
+    ]
+    return {"edges": {"from_s": float(edges_s[0]), "step_s": step_s, "widths": widths}, "lines": lines}
 
 
 def _alike(

@@ -20,7 +20,10 @@
   // edges in s, of each line mean, low and high in W; null where it is not known.
   function decoded(plot) {
     var at = 0, from = plot.edges.from_s, step = plot.edges.step_s;
-    var edges = [from].concat(plot.edges.widths.map(function (width) { at += width; return from + at * step; }));
+    var edges = [from].concat(plot.edges.widths.flatMap(function (width) {
+      var one = Array.isArray(width) ? width[0] : width;
+      return Array.from({ length: Array.isArray(width) ? width[1] : 1 }, function () { at += one; return from + at * step; });
+    }));
     var lines = plot.lines.map(function (line) {
       return Object.assign({}, line, {
         mean: typeof line.mean === "string" ? unpacked(line.mean, true, line.top_w) : line.mean,

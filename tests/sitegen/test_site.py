@@ -234,7 +234,9 @@ def unpacked(plot):
     """Edges in s and the mean of each line in W, by hand: 16 bits of the largest power, 65535 for what is not known."""
     edges = [plot["edges"]["from_s"]]
     for width in plot["edges"]["widths"]:
-        edges.append(edges[-1] + width * plot["edges"]["step_s"])
+        one, count = width if isinstance(width, list) else (width, 1)
+        for _ in range(count):
+            edges.append(edges[-1] + one * plot["edges"]["step_s"])
     lines = []
     for line in plot["lines"]:
         if isinstance(line["mean"], list):
