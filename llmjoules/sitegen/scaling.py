@@ -97,6 +97,7 @@ def curves(rows: Iterable[Row], by: By) -> list[Curve]:
         of_pair = alike[first.model, first.system]
         words += [units(first)] if by == "batch" and len({row.units for row in of_pair}) > 1 else []
         words += [first.settings[name] for name in names[first.model, first.system] if name in first.settings]
+        words += ["dummy weights"] if first.weights == "dummy" and "dummy" not in words[0] else []
         words += ["published"] if first.published else []
         ordered = sorted(group, key=lambda row: (at(row, by) or 0, row.key))
         result.append(Curve(" · ".join(words), by, tuple(ordered)))

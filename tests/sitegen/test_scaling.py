@@ -149,6 +149,13 @@ def test_many_repeats_are_folded_and_the_probability_stays_that_of_the_normal_di
     assert spot.p_best[0] == pytest.approx(NormalDist().cdf(1), abs=0.04)
 
 
+def test_a_curve_of_dummy_weights_says_so() -> None:
+    records = [run for n in (1, 2) for run in runs(threads=n, model="org/M")]
+    for run in records:
+        run.model = msgspec.structs.replace(run.model, weights="dummy")
+    assert [curve.name for curve in curves(rows_from(records), "threads")] == ["M · dummy weights"]
+
+
 def test_the_title_says_where_most_curves_have_their_lowest_mean(scaling) -> None:
     page = scaling(measured(model="A-model") + measured(model="B-model", name="b"))
     where = "Both measured curves have their lowest mean J/token between the fewest threads and the most"
