@@ -501,7 +501,9 @@ def _build_site(arguments: argparse.Namespace) -> int:
             on_bad=lambda bad: print(f"Skipped {bad}", file=sys.stderr),
             progress=progress,
         )
-    stdout().print(f"{report.runs} runs, {len(report.bad)} bad lines skipped, {report.pages} pages: {report.index}")
+    others = [(report.failed, "failed"), (report.published, "published")]
+    counted = ", ".join([f"{report.runs} runs", *(f"{number} {kind}" for number, kind in others if number)])
+    stdout().print(f"{counted}, {len(report.bad)} bad lines skipped, {report.pages} pages: {report.index}")
     return FINE
 
 
