@@ -1,9 +1,11 @@
-"""The chart of a run: power over time, cut by phase."""
+"""The charts of a run: power over time, cut by phase, and tokens over time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from math import isfinite
+from statistics import median
 from typing import Any, NamedTuple
 
 from llmjoules.records.record import Failed, Phase, Record, Run
@@ -14,6 +16,7 @@ from llmjoules.sitegen.trace import Lines, areas, merged, packed
 
 BANDS_UP_TO = 4  # lines; more of these bands would cover each other
 TABLE_ROWS = 100  # more than anybody reads, and the page still travels quickly
+TOKEN_ROWS = 10  # run.js has the same number
 
 
 class Band(NamedTuple):
@@ -54,9 +57,10 @@ def power_plot(record: Record, trace: Lines) -> dict[str, Any]:
     ]
     if len(names) > 1:
         plot["ends"] = _end_labels(trace, names, kinds)
-    tokens = record.tokens if isinstance(record, Run | Failed) else None
-    if tokens is not None and tokens.times_s:
-        plot["tokens"] = {"each": tokens.generated / len(tokens.times_s), "times_s": list(tokens.times_s)}
+    if times_s := _token_times(record):
+        plot["tokens"] = {"each": _per_step(record), "times_s": list(times_s)}
+        if phase is not None:
+            plot["tokens"]["from_s"] = phase.start_s
     return plot
 
 
@@ -75,6 +79,44 @@ def power_table(record: Record, trace: Lines) -> Table:
         shown_w = watts if banded else watts[::3]
         rows.append((f"{from_s:.3f}", f"{to_s:.3f}", *(text.number(value, 4) for value in shown_w)))
     return Table(tuple(columns), tuple(rows))
+
+
+def token_sentence(record: Record) -> str | None:
+    """How fast the tokens came; None where there is nothing to draw: fewer than two times, or no inference."""
+    times_s, phase = _token_times(record), inference(record)
+    if len(times_s) < 2 or phase is None:
+        return None
+    pauses_s = [b - a for a, b in pairwise(times_s)]
+    generated = text.count(round(_per_step(record) * len(times_s)), "token", spell=False)
+    each = f", {len(times_s)} a row of the batch" if _per_step(record) > 1 else ""
+    further = f"each further step after {text.seconds(median(pauses_s))} (median; {text.seconds(min(pauses_s))} to"
+    return (
+        f"{generated} in {text.seconds(phase.duration_s)}{each}: the first after "
+        f"{text.seconds(times_s[0] - phase.start_s)}, {further} {text.seconds(max(pauses_s))})."
+    )
+
+
+def token_table(record: Record) -> Table:
+    """When the tokens were ready, a few steps to a row."""
+    times_s, phase, each = _token_times(record), inference(record), _per_step(record)
+    start_s = phase.start_s if phase is not None else 0.0
+    ends = sorted({1, *(round(len(times_s) * k / TOKEN_ROWS) for k in range(1, TOKEN_ROWS + 1))} - {0})
+    rows = []
+    for before, end in pairwise([0, *ends]):
+        since_s = times_s[before - 1] if before else start_s
+        pace_ms = 1000 * (times_s[end - 1] - since_s) / (end - before)
+        rows.append((f"{end * each:.6g}", f"{times_s[end - 1] - start_s:.4f}", text.number(pace_ms)))
+    return Table(("Tokens", "Ready after, s", "ms a step since the row above"), tuple(rows))
+
+
+def _token_times(record: Record) -> Sequence[float]:
+    tokens = record.tokens if isinstance(record, Run | Failed) else None
+    return tokens.times_s if tokens is not None else ()
+
+
+def _per_step(record: Record) -> float:
+    tokens = record.tokens if isinstance(record, Run | Failed) else None
+    return tokens.generated / len(tokens.times_s) if tokens is not None and tokens.times_s else 1.0
 
 
 def _in_order(record: Record, trace: Lines, kinds: Mapping[str, str]) -> list[str]:

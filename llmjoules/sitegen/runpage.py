@@ -22,7 +22,8 @@ class RunView(Struct, frozen=True):
     """Words and rounded figures; paths are from the root of the site.
 
     nth: `Run 3`, to which a page adds of how many. plot: see powerfig; None where there is no trace, which no_trace
-    explains. legend: class, name and length of each band under the trace.
+    explains. legend: class, name and length of each band under the trace. tokens: says how fast they came, where the
+    plot holds their times.
     """
 
     title: str
@@ -40,6 +41,7 @@ class RunView(Struct, frozen=True):
     caption: str
     no_trace: str | None
     legend: list[tuple[str, str, str]]
+    tokens: str | None
     phases: runview.PhaseTable
     evidence: list[runview.Fact]
     facts: list[runview.Fact]
@@ -79,6 +81,7 @@ def run_view(record: Record, trace: Lines | None, no_trace: str | None, file: st
             (f"p-{band.name.replace('+', '-')}", band.name.replace("+", " + "), text.seconds(band.end_s - band.start_s))
             for band in powerfig.bands(record.phases)
         ],
+        tokens=powerfig.token_sentence(record) if trace is not None else None,
         phases=runview.phase_table(record),
         evidence=runview.evidence(record, file, line),
         facts=[*runview.facts_of_model(record), *runview.facts_of_system(record), *runview.facts_of_work(record)],
@@ -139,6 +142,7 @@ def write_run_pages(look: Look, pages: Sequence[RunPage], site: Path) -> list[st
             view=(view := run_view(record, trace, no_trace, page.name, page.line)),
             title=view.title,
             table=powerfig.power_table(record, trace) if trace is not None else None,
+            token_table=powerfig.token_table(record) if view.tokens else None,
             beside=page.beside,
             json_name=f"{page.page}.json",
         )

@@ -238,7 +238,7 @@
 
   function figureOf(box) {
     var figure = JSON.parse(document.getElementById(box.dataset.chart).textContent);
-    return figure.edges ? LJ.power(figure).figure : figure;
+    return box.dataset.of === "tokens" ? LJ.tokens(figure) : figure.edges ? LJ.power(figure).figure : figure;
   }
 
   function start(box) {

@@ -67,6 +67,20 @@
     } };
   };
 
+  // Tokens so far, from the beginning of the inference.
+  LJ.tokens = function (plot) {
+    var from = plot.tokens.from_s, times = [from].concat(plot.tokens.times_s);
+    return {
+      data: [{ type: "scatter", mode: "lines", name: "tokens", x: times.map(function (at) { return at - from; }),
+        y: times.map(function (_, step) { return step * plot.tokens.each; }), line: { shape: "hv", width: 2, color: "--p-decode" },
+        hovertemplate: "%{y:.6g} tokens after %{x:.4f} s<extra></extra>" }],
+      layout: {
+        xaxis: { ticksuffix: " s", showticksuffix: "first", showgrid: false, rangemode: "tozero", fixedrange: true },
+        yaxis: { ticksuffix: " tokens", showticksuffix: "last", rangemode: "tozero", fixedrange: true }
+      }
+    };
+  };
+
   // Joules under a line between two instants; null where it has a hole there.
   function area(edges, mean, from, to) {
     var sum = 0;
@@ -100,7 +114,7 @@
 
   // Choosing a span: by drawing over the chart, by a phase, or by its two ends in numbers.
   LJ.span = function (place) {
-    var source = document.getElementById(place.dataset.span), box = document.querySelector('[data-chart="' + source.id + '"]');
+    var source = document.getElementById(place.dataset.span), box = document.querySelector('[data-chart="' + source.id + '"]:not([data-of])');
     var plot = JSON.parse(source.textContent), edges = null, lines = null;
     var says = h("ul", { class: "plain-list" }), bands = plot.bands;
     var last = bands.length ? bands.map(function (b) { return b.text; }) : [];

@@ -75,6 +75,26 @@
     return details;
   }
 
+  function tokens(view) {
+    if (!view.plot || !view.tokens) { return null; }
+    var times = view.plot.tokens.times_s, start = view.plot.tokens.from_s, ends = [1], rows = [];
+    for (var k = 1; k <= 10; k++) {
+      var end = Math.round(times.length * k / 10);
+      if (end > ends[ends.length - 1]) { ends.push(end); }
+    }
+    ends.forEach(function (end, row) {
+      var before = row ? ends[row - 1] : 0, since = before ? times[before - 1] : start;
+      rows.push([String(Number((end * view.plot.tokens.each).toPrecision(6))), (times[end - 1] - start).toFixed(4), LJ.number(1000 * (times[end - 1] - since) / (end - before))]);
+    });
+    return h("div", { class: "chart" }, h("figure", { "aria-labelledby": "name-tokens" },
+      h("h2", { class: "chart-title", id: "name-tokens" }, "Tokens over time"),
+      h("div", { class: "plot wide", "data-chart": "data-power", "data-of": "tokens", tabindex: 0, "aria-describedby": "says-tokens" }),
+      h("figcaption", { id: "says-tokens" }, view.tokens)),
+      h("details", { class: "numbers" }, h("summary", {}, "Numbers as a table"),
+        scroll("Numbers: Tokens over time", h("table", { class: "plain" }, head([["Tokens"], ["Ready after, s"], ["ms a step since the row above"]]),
+          h("tbody", {}, rows.map(function (cells) { return h("tr", {}, cells.map(function (cell) { return h("td", {}, cell); })); }))))));
+  }
+
   function bars(row, phases) {
     if (!row.bars.length) { return null; }
     return h("svg", { viewBox: "0 0 220 " + phases.bar_height, width: 220, height: phases.bar_height, "aria-hidden": "true" },
@@ -160,7 +180,7 @@
         h("ul", {}, view.flags.map(function (flag) { return h("li", {}, flag + "."); }))) : null,
       cards(view, beside),
       beside ? h("p", { class: "footnote" }, h("a", { href: LJ.root + beside.setting }, "All runs of this setting")) : null,
-      power(view),
+      power(view), tokens(view),
       h("div", { class: "split" + (view.phases.columns.length > 2 ? " below" : "") },
         h("section", {}, h("h2", {}, "Energy by phase"), phaseTable(view.phases)),
         h("aside", { class: "card" }, h("h2", {}, "Evidence"), facts(view.evidence),

@@ -162,7 +162,22 @@ def test_a_chart_is_drawn_only_when_it_comes_into_view(visit: Any) -> None:
     reader.page.wait_for_timeout(300)
     assert reader.page.locator("svg.main-svg").count() == 0
     assert not reader.page.evaluate("'Plotly' in window")
-    assert reader.draw_all() == 1
+    assert reader.draw_all() == 2  # power and tokens
+
+
+def test_tokens_over_time_end_with_all_tokens_and_its_table_agrees(visit: Any) -> None:
+    reader = visit(viewport={"width": 1280, "height": 900})
+    reader.open("runs/org")
+    reader.draw_all()
+    drawn = reader.page.evaluate("document.querySelector('[data-of=tokens]').data[0]")
+    figure = reader.page.locator("figure", has_text="Tokens over time")
+    said = figure.locator("figcaption").inner_text()
+    assert (drawn["x"][0], drawn["y"][0], drawn["y"][-1]) == (0, 0, 20)
+    assert drawn["x"] == sorted(drawn["x"])
+    assert said.startswith("20 tokens in 2.00 s: the first after 200 ms, each further step after 90.0 ms (median; ")
+    rows = reader.page.locator("section[aria-label='Numbers: Tokens over time'] tbody tr")
+    assert rows.first.locator("td").all_text_contents() == ["1", f"{drawn['x'][1]:.4f}", "200"]
+    assert rows.last.locator("td").all_text_contents()[:2] == ["20", f"{drawn['x'][-1]:.4f}"]
 
 
 @pytest.mark.parametrize("name", ["scaling.html", "runs/org"])
@@ -206,9 +221,10 @@ def test_without_scripts_the_numbers_are_there(visit: Any) -> None:
     assert "4.00" in reader.page.locator("table.rows").inner_text()
     reader.open("runs/org")
     assert reader.page.locator("table.phases").is_visible()
-    assert not reader.page.locator(".plot").is_visible()
-    reader.page.locator("summary", has_text="Numbers as a table").click()
-    assert reader.page.locator(".numbers table").is_visible()
+    assert not any(plot.is_visible() for plot in reader.page.locator(".plot").all())
+    for summary in reader.page.locator("summary", has_text="Numbers as a table").all():
+        summary.click()
+    assert all(table.is_visible() for table in reader.page.locator(".numbers table").all())
     assert not reader.complaints
 
 
@@ -373,6 +389,7 @@ def test_a_span_of_a_trace_is_given_in_joules_watts_tokens_and_joules_per_token(
     box.locator("select").select_option(label="prefill")
     assert box.locator("li").inner_text().startswith("cpu:0: 11.80 J, mean 59.0 W")
     reader.draw_all()
+    reader.page.locator(".plot").first.scroll_into_view_if_needed()
     chart = reader.page.locator(".plot .nsewdrag").first.bounding_box()
     reader.page.mouse.move(chart["x"] + chart["width"] * 0.5, chart["y"] + 60)
     reader.page.mouse.down()
