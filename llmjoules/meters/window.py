@@ -355,7 +355,11 @@ class CounterCurve(TotalCurve):
         self.ticks = Ticks(channel.period_s) if beats else None
 
     def add(self, t_s: float, reading_j: float, latency_s: float = 0.0) -> None:
-        """A reading taken at `t_s` (the middle of a call that took `latency_s`). Unchanged readings make no knot."""
+        """A reading taken at `t_s` (the middle of a call that took `latency_s`). Unchanged readings make no knot.
+
+        Save those of a model, once it has surely been worked out anew: it stands still where nothing happened, which a
+        device's counter that stands still does not tell.
+        """
         if self._raw is not None and t_s <= self._read_s:
             return
         previous, self._raw = self._raw, reading_j
@@ -368,6 +372,8 @@ class CounterCurve(TotalCurve):
             oldest_s = max(oldest_s, earlier_s)  # it was renewed since the reading before this one
             low_s, high_s = self._dated(oldest_s - latency_s / 2, t_s + latency_s / 2)
             self._knot((low_s + high_s) / 2, (high_s - low_s) / 2, self.e[-1] + rise, bad)
+        elif self.channel.kind == "model" and t_s - self.t[-1] >= 2 * self.channel.period_s:
+            self._knot((oldest_s + t_s) / 2, (t_s - oldest_s + latency_s) / 2, self.e[-1], None)
         elif self.ticks is not None:
             self.ticks.stood_still(earlier_s + latency_s / 2, t_s - latency_s / 2)
 

@@ -240,6 +240,18 @@ def test_a_counter_that_stands_still_says_since_when() -> None:
     assert str(found.reason) == "not_moving: the counter has not moved for 2 s"
 
 
+def test_a_model_that_stands_still_is_known() -> None:
+    """10 W until 1 s and nothing after it, worked out ten times a second and read every 20 ms."""
+    curve = CounterCurve(channel("model", period_s=0.1))
+    for k in range(1, 100):
+        curve.add(0.02 * k, 10 * min(0.1 * (k // 5), 1.0))
+    found = curve.energy(0.25, 1.5)
+    assert found.joules == pytest.approx(7.5, abs=found.uncertainty_j)
+    assert found.uncertainty_j < 1
+    assert curve.energy(1.3, 1.6).reason.code == "unresolved"
+    assert curve.covers(1.6)
+
+
 def test_readings_out_of_order_are_passed_over() -> None:
     curve = counter((0, 0), (1, 10), (0.5, 99), (1, 99), (2, 20), (3, 30))
     assert curve.energy(0.5, 2.5).joules == pytest.approx(20)
