@@ -64,8 +64,8 @@ def automatic(
         except guard.PluginFault as error:
             faults.append(error.fault)
         else:
-            measured = all(c.source == "measured" for c in channels if c.extent != "process-share")
-            (measuring if measured else modelling).append((meter, channels))
+            reads = any(c.kind != "model" for c in channels)  # a device, if only its maker's model as on a Mac
+            (measuring if reads else modelling).append((meter, channels))
     if measuring or not modelling:
         if not measuring:
             raise LlmjoulesError("No meter is usable here.", "; ".join(refused), "See why: llmjoules meters")

@@ -152,7 +152,8 @@ class ProcessShare:
         self._before: tuple[float, dict[str, float], float, float] | None = None
 
     def joules(self, readings: Mapping[str, float]) -> float | None:
-        """The total after these readings. None where a package is missing; its next reading makes up for it.
+        """The total after these readings. None where a package is missing or its total stands still, which a package
+        that is on never does; its next reading that rose makes up for it.
 
         Where a package's total fell by more than a wrap explains, ours begins anew: what it missed is not known, and
         a fall makes the windows around it null, as it does for the package.
@@ -163,6 +164,8 @@ class ProcessShare:
         if self._before is not None and now_s - self._before[0] < (1 - EARLY) * RENEWED_EVERY_S:
             return self._total_j
         packages = {channel: readings[channel] for channel in self._wraps_at_j}
+        if self._before is not None and any(packages[channel] == self._before[1][channel] for channel in packages):
+            return None
         before, self._before = self._before, (now_s, packages, self._own_s(), self._all_s())
         if before is not None:
             risen_j = self._risen(before[1], packages, now_s - before[0])

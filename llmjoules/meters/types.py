@@ -31,7 +31,7 @@ class Meter:
     """Base class of meters. A meter only reads; the window arithmetic turns its readings into joules.
 
     Options: a msgspec struct that refuses unknown keys; `self.options` is one of these.
-    auto: `--meter auto` takes this meter where it is available (if it measures: its channels are not modelled).
+    auto: `--meter auto` takes this meter where it is available (if it reads a device, so not all channels are models).
     """
 
     name: ClassVar[str]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import isfinite
-from random import uniform
+from random import Random
 from typing import Any
 
 import msgspec
@@ -18,10 +18,10 @@ from llmjoules.meters.types import IntervalRecord, Meter, Unavailable
 from llmjoules.meters.window import CounterCurve, IntervalCurve, PowerCurve, curve_for
 from llmjoules.records.record import Channel, DeviceState, MeterInfo
 
-# How often a meter is read: a tenth of its period finds the moment of its tick; more often than every 5 ms disturbs the
-# measured code, more rarely than every 100 ms leaves its edges vague. Counters that are renewed faster than we read
-# need no finding. At an even pace a tick would lie at the same place between two readings each time; so they are sooner
-# or later by up to DITHER of the pause, and together they show the beat much better than each of them.
+# How often a meter is read near edges: a tenth of its period finds the moment of its tick; more often than every 5 ms
+# disturbs the measured code, more rarely than every 100 ms leaves edges vague. Counters that are renewed faster than we
+# read need no finding. At an even pace a tick would lie at the same place between two readings each time; so they are
+# sooner or later by up to DITHER of the pause, and together they show the beat much better than each of them.
 READ_EVERY_S = 0.02
 DITHER = 0.2
 READ_SHORTEST_S, READ_LONGEST_S = 0.005, 0.1
@@ -73,6 +73,7 @@ class Watcher:
         )
         self.dense_until_s = 0.0  # after an edge, readings are worth more
         self.resting = False  # until a time that is far off
+        self._random = Random()  # of its own: that of the module belongs to the program that is measured
         self.states: list[tuple[str, DeviceState]] = []
         self._state_due_s = 0.0
         self._id_of = {own: channel.id for own, channel in channels.items()}
@@ -176,7 +177,7 @@ class Watcher:
         self.resting = False
 
     def _due_s(self, read_s: float) -> float:
-        dense_s = read_s + self._every_s * uniform(1 - DITHER, 1 + DITHER)
+        dense_s = read_s + self._every_s * self._random.uniform(1 - DITHER, 1 + DITHER)
         if not self._may_rest or self.problem is not None or read_s < self.dense_until_s:
             return dense_s
         if not self._ticks:

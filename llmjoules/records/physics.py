@@ -87,7 +87,7 @@ def _power(record: Record, phase: Phase | None, component: str, total: Total) ->
         power_w = total.joules / phase.duration_s if phase.duration_s >= SHORTEST_S else None
     if power_w is None:
         return
-    slack_w = (total.uncertainty_j or 0.0) / phase.duration_s if phase is not None else 0.0
+    slack_w = (total.uncertainty_j or 0.0) / phase.duration_s if phase is not None and phase.duration_s > 0 else 0.0
     devices = record.system.devices_used or len(total.channels) or 1
     known = _device(record) if component == "gpu" else None
     limit_w, idle_w = _limit_w(record, known, devices, component), _idle_w(record, known, devices, component, total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 import threading
 import time
@@ -468,3 +469,11 @@ def test_a_window_can_be_entered_once() -> None:
             pass
         with pytest.raises(RuntimeError, match="window 'work' can be entered once"):
             window.__enter__()
+
+
+def test_measuring_leaves_the_random_numbers_of_the_program_alone() -> None:
+    random.seed(1)
+    before = random.getstate()
+    with Monitor(["mock"]):
+        time.sleep(0.3)
+    assert random.getstate() == before

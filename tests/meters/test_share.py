@@ -87,7 +87,7 @@ def test_it_is_renewed_ten_times_a_second_at_the_most_and_loses_nothing() -> Non
     seen = [machine.after({"cpu:0": k * 1.0}, own_s=0.01, all_s=0.02, seconds=0.02) for k in range(1, 51)]
     assert len(set(seen)) <= 11
     assert seen[-1] == pytest.approx(25, abs=2.5)
-    assert machine.after({"cpu:0": 50.0}, seconds=0.1) == pytest.approx(25)
+    assert machine.after({"cpu:0": 51.0}, own_s=0.01, all_s=0.02, seconds=0.1) == pytest.approx(25.5)
 
 
 def test_ticks_of_the_kernels_account_do_not_bias_it() -> None:
@@ -143,8 +143,11 @@ def test_it_never_exceeds_the_machines_energy_and_never_falls(steps: list[tuple[
     machine = Machine(package())
     machine_j, before = 0.0, machine.after({"cpu:0": 0.0})
     for joules, own_s, all_s, seconds in steps:
-        machine_j += joules
+        stood_j, machine_j = machine_j, machine_j + joules
         total = machine.after({"cpu:0": machine_j}, own_s, all_s, seconds)
+        if total is None:  # until it rises
+            assert machine_j == pytest.approx(stood_j)
+            continue
         assert before <= total <= machine_j * (1 + 1e-9)
         before = total
 
@@ -269,7 +272,8 @@ def test_the_meters_offer_it_as_a_model_of_a_process_share_that_is_in_no_total()
             burn(0.6)
         found = totals(monitor.meters, window.energies)
     assert found["cpu"].channels == ("cpu:0",)
-    assert 0 < window.joules(SHARE) <= window.joules("cpu:0") + window.uncertainty_j("cpu:0")
+    bands_j = window.uncertainty_j("cpu:0") + window.uncertainty_j(SHARE)
+    assert 0 < window.joules(SHARE) <= window.joules("cpu:0") + bands_j
 
 
 def test_without_the_option_there_is_none() -> None:
@@ -319,3 +323,17 @@ def test_beside_a_stranger_who_works_as_much_our_share_is_half(tmp_path: Path) -
     assert part == pytest.approx(ours / all_s, rel=0.1)
     if all_s - ours - theirs < 0.05 * all_s and abs(ours - theirs) < 0.05 * all_s:  # nobody else
         assert part == pytest.approx(0.5, rel=0.1)
+
+
+def test_a_package_that_stands_still_leaves_the_share_unknown_and_never_too_low() -> None:
+    """100 W, half of it ours, until the counter stands still at 10 s: what we took after it nobody knows."""
+    package, now_s = Channel(id="cpu:0", component="cpu", kind="counter", period_s=0.001), 0.0
+    shared = ProcessShare([package], lambda: 0.5 * now_s, lambda: now_s, lambda: now_s)
+    totals_j = []
+    for step in range(200):
+        now_s = 0.1 * step
+        totals_j.append(shared.joules({"cpu:0": 100 + 100 * min(now_s, 10.0)}))
+    assert totals_j[100] == pytest.approx(500)
+    assert set(totals_j[101:]) == {None}
+    now_s = 20.0
+    assert shared.joules({"cpu:0": 2100.0}) == pytest.approx(1000)  # it moves on: half of 2000 J in 20 s
