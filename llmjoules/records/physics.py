@@ -291,7 +291,7 @@ def _times(record: Record) -> Iterator[Finding]:
 
 def _plain(value: float) -> str:
     """Four digits, and no exponent where there need be none."""
-    return f"{value:.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+    return f"{value:.0f}" if 9999.5 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _apart(a: float, b: float, relative: float, absolute: float | None = None) -> bool:

@@ -141,6 +141,15 @@ def _mapping(name: str | None) -> Mapping:
         ) from error
 
 
+def _whole(key: str, value: str | float) -> int:
+    try:
+        return int(value)
+    except (ValueError, OverflowError) as error:
+        raise LlmjoulesError(
+            f"Bad mapping: {key} = {value!r}.", "It counts something, so it is a whole number.", f"{key} = 1"
+        ) from error
+
+
 class _Maker:
     def __init__(
         self, file: SourceFile, options: CsvOptions, mapping: Mapping, columns: Columns, energies: Energies
@@ -157,7 +166,7 @@ class _Maker:
         self._energies = energies
         self._at = {key: self._find(name) for key, name in mapping.columns.items()}
         self._texts = {key: str(value) for key, value in mapping.values.items() if key in TEXTS and value != ""}
-        self._counts = {key: int(value) for key, value in mapping.values.items() if key in COUNTS}
+        self._counts = {key: _whole(key, value) for key, value in mapping.values.items() if key in COUNTS}
         self._energy = [(column, self._find(column.column), energies.factor(column.column, column.unit))
                         for column in mapping.energy]  # fmt: skip
         self._time = {
