@@ -53,7 +53,7 @@ def test_a_decimal_comma_is_named_with_its_column_and_remedy(write: Any) -> None
         (('column = "Energy (mJ)"', 'column = "Energy"'), "No column 'Energy'"),
         (('unit = "mJ"', 'unit = "mj"'), "Unknown unit mj"),
         (("values = {system", "values = {sistem"), "Unknown entry of the mapping: sistem"),
-        (("", 'devices = "eight"'), "Bad mapping: devices = 'eight'"),
+        (("devices = 1", 'devices = "eight"'), "Bad mapping: devices = 'eight'"),
         (("[{column", "[[{column"), "Bad mapping"),
     ],
 )
