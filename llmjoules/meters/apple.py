@@ -13,9 +13,9 @@ from typing import Any
 
 from llmjoules.meters.hookspecs import hookimpl
 from llmjoules.meters.types import Meter, Unavailable
+from llmjoules.records.devices import APPLES_MODEL
 from llmjoules.records.record import Channel
 
-APPLES_MODEL = "Apple's own model of the energy, not a sensor: not for comparing machines"
 FIELDS = {"cpu:0": "cpu_total_mj", "gpu:0": "gpu_mj", "ane:0": "ane_mj", "dram:0": "dram_mj"}
 RENEWED_EVERY_S = 0.02  # not published; the window arithmetic finds slower ticks by itself
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from llmjoules.meters import guard
@@ -64,15 +64,22 @@ def automatic(
         except guard.PluginFault as error:
             faults.append(error.fault)
         else:
-            reads = any(c.kind != "model" for c in channels)  # a device, if only its maker's model as on a Mac
+            # A device, if only its maker's model of itself as on a Mac.
+            reads = any(c.kind != "model" and c.source != "simulated" for c in channels)
             (measuring if reads else modelling).append((meter, channels))
     if measuring or not modelling:
         if not measuring:
             raise LlmjoulesError("No meter is usable here.", "; ".join(refused), "See why: llmjoules meters")
-        return measuring, faults, []
+        return measuring, faults, [note for meter, channels in measuring for note in _modelled(meter, channels)]
     model = modelling[0][0].name
     note = f"No meter can measure here (llmjoules meters says why): energy is modelled by {model!r}, not measured."
     return modelling[:1], faults, [note]
+
+
+def _modelled(meter: Meter, channels: Iterable[Channel]) -> Iterator[str]:
+    """A word on devices that give their maker's model of themselves."""
+    if any(channel.source == "modelled" and channel.extent != "process-share" for channel in channels):
+        yield f"What {meter.name!r} gives is modelled by the device, not measured."
 
 
 def probe(meter: Meter) -> tuple[Channel, ...]:

@@ -23,10 +23,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 import psutil
 
-from llmjoules.meters.apple import APPLES_MODEL
 from llmjoules.meters.hookspecs import hookimpl
 from llmjoules.meters.powermetrics_records import PlistStream, Record, TextStream, impact_factor, process_tree
 from llmjoules.meters.types import IntervalRecord, Meter, Unavailable
+from llmjoules.records.devices import APPLES_MODEL
 from llmjoules.records.record import Channel
 
 PROGRAM = "/usr/bin/powermetrics"

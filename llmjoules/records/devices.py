@@ -10,6 +10,10 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+# In the note of a channel whose figure is its maker's model, and whose error on another machine nobody states.
+ONE_MACHINE_ONLY = "not for comparing machines"
+APPLES_MODEL = f"Apple's own model of the energy, not a sensor: {ONE_MACHINE_ONLY}"
+
 
 class Device(NamedTuple):
     """idle_w, limit_w: of one board; None where not known. bandwidth_b_per_s: of its memory."""

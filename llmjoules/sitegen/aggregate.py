@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct
 
 from llmjoules.records import physics, stats
+from llmjoules.records.devices import ONE_MACHINE_ONLY
 from llmjoules.records.ids import short_hash
 from llmjoules.records.record import COMPONENTS, SOURCES, Channel, Published, Record, Run
 from llmjoules.records.stats import Estimate
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 FEW_RUNS = 5
 DOUBTS = physics.CODES | {"not_as_headed"}
 ABSURD = 1e15  # no joules, watts or tokens/s: such a number would only break the arithmetic of all others
-# In a channel's note: its maker's model, whose error on another machine nobody states.
-ONE_MACHINE_ONLY = "not for comparing machines"
 KINDS = {"counter": "counter", "power": "power integral", "interval": "interval records", "model": "model"}
 
 

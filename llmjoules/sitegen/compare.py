@@ -46,11 +46,6 @@ def rows_script(rows: Iterable[Row], loads: Mapping[tuple[str, str], Sequence[Lo
     return f"LJ.rows({data});\n"
 
 
-def key_of(row: Row) -> str:
-    """Of a row in a link: hexadecimal, and not the same for two components of one setting."""
-    return short_hash((row.key, row.component))[:10]
-
-
 def _row(row: Row, names: Sequence[str]) -> dict[str, Any]:
     """names: of the settings that tell rows apart."""
     component = text.component_name(row.component) if row.component else ""
@@ -64,7 +59,7 @@ def _row(row: Row, names: Sequence[str]) -> dict[str, Any]:
     facts |= {"Weights": row.weights} if row.weights else {}
     instruments = [instrument for some in row.instruments for instrument in some]
     return {
-        "key": key_of(row),
+        "key": row.link_key,
         "name": text.shown(", ".join(words) + (f" – {component}" if component else ""), 240),
         "system": text.shown(row.system, 120),
         "page": f"{group_page('models', row.model)}#{anchor(row)}",

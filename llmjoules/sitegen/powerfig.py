@@ -8,7 +8,7 @@ from math import isfinite
 from statistics import median
 from typing import Any, NamedTuple
 
-from llmjoules.records.record import Failed, Phase, Record, Run
+from llmjoules.records.record import Phase, Record
 from llmjoules.records.stats import components_of, inference
 from llmjoules.sitegen import text
 from llmjoules.sitegen.figures import Table, component_colour, phase_colour, plot_text, short_figure
@@ -110,13 +110,12 @@ def token_table(record: Record) -> Table:
 
 
 def _token_times(record: Record) -> Sequence[float]:
-    tokens = record.tokens if isinstance(record, Run | Failed) else None
-    return tokens.times_s if tokens is not None else ()
+    return record.tokens.times_s if record.tokens is not None else ()
 
 
 def _per_step(record: Record) -> float:
-    tokens = record.tokens if isinstance(record, Run | Failed) else None
-    return tokens.generated / len(tokens.times_s) if tokens is not None and tokens.times_s else 1.0
+    """Tokens that a step gives: one for each row of the batch."""
+    return record.tokens.generated / len(record.tokens.times_s) if record.tokens is not None else 1.0
 
 
 def _in_order(record: Record, trace: Lines, kinds: Mapping[str, str]) -> list[str]:

@@ -183,6 +183,23 @@ def test_auto_takes_the_meters_that_measure(plugins: Plugins, monkeypatch: pytes
         assert monitor.notes == []
 
 
+def test_auto_takes_a_makers_model_beside_meters_that_measure_and_a_simulation_never(
+    plugins: Plugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMJOULES_POWERCAP", "/nonexistent")
+    channel = "return [Channel(id='chip', component='gpu', kind='counter', source='{}')]"
+    files = plugins(
+        wall=meter_source("wall"),
+        chip=meter_source("chip", probe=channel.format("modelled"), read="return {'chip': 10.0 * time.monotonic()}"),
+        play=meter_source("play", probe=channel.format("simulated"), read="return {'chip': 10.0 * time.monotonic()}"),
+    )
+    with Monitor(plugins=files) as monitor:
+        names = [meter.name for meter in monitor.meters]
+        assert {"wall", "chip"} <= set(names)
+        assert not {"play", "mock", "estimate"} & set(names)
+        assert monitor.notes == ["What 'chip' gives is modelled by the device, not measured."]
+
+
 def test_auto_takes_the_estimate_where_nothing_measures_and_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLMJOULES_POWERCAP", "/nonexistent")
     monkeypatch.setattr(monitor_module, "Registry", lambda files: only(files, "rapl", "estimate", "mock"))

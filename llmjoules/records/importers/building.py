@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from llmjoules.records.devices import APPLES_MODEL
 from llmjoules.records.ids import comparability_class, content_id, short_hash
 from llmjoules.records.importers.reading import SourceFile
 from llmjoules.records.importers.types import Options
@@ -32,7 +33,6 @@ from llmjoules.records.record import (
 
 UNNAMED_MODEL, UNNAMED_SYSTEM = "unnamed model", "unnamed system"
 BOARD_GAIN = 0.05  # of NVIDIA boards, as for our own meter
-APPLES_MODEL = "Apple's own model of the energy, not a sensor: not for comparing machines"
 PROCESS_SHARE = "cpu:0@process"
 MOST_DEVICES = 1024  # that a record names one by one
 NVML_TICK_S = 0.1  # how often an NVIDIA board renews its counter

@@ -83,9 +83,10 @@ def read(file: SourceFile, options: Options, units: Units) -> Iterator[Item]:
 
 def _parse(row: Row, width: int, place: int, name: str, factor: float) -> Sample | Bad:
     """Every cell ends with its unit; where the last one does not, it was cut."""
-    if len(row.fields) > width:
-        return misfit(row, width)  # type: ignore[return-value]
-    if len(row.fields) < width or not row.fields[-1].endswith(("W", "%", "C", "MiB", "MHz")):
+    wrong = misfit(row, width)
+    if wrong is not None and len(row.fields) > width:
+        return wrong
+    if wrong is not None or not row.fields[-1].endswith(("W", "%", "C", "MiB", "MHz")):
         last = row.fields[-1][:20]
         return Bad(row.line, f"{len(row.fields)} fields of {width}, the last being {last!r}: the line was cut")
     try:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from llmjoules.records.devices import APPLES_MODEL
 from llmjoules.records.ids import comparability_class, content_id, short_hash
 from llmjoules.records.physics import flagged
 from llmjoules.records.record import (
@@ -24,7 +25,6 @@ from llmjoules.records.record import (
 STUDY = "hotcarbon24-table1"
 LAPTOP, CLUSTER = "MacBook Pro, Apple M1 Pro", "Swing, NVIDIA A100 40GB"
 BOARD_GAIN = 0.05  # of NVIDIA boards, as for our own meter
-APPLES_MODEL = "Apple's own model of the energy, not a sensor: not for comparing machines"
 
 
 class Printed(NamedTuple):

@@ -120,12 +120,14 @@ def test_auto_takes_it_from_an_installed_library(tmp_path: Path) -> None:
         with llmjoules.Monitor("auto") as monitor:
             with monitor.window("work") as window:
                 time.sleep(0.5)
-            print(json.dumps([[m.name for m in monitor.meters], window.joules("gpu:0"), window.end_s - window.start_s]))
+            print(json.dumps([[m.name for m in monitor.meters], window.joules("gpu:0"), window.end_s - window.start_s,
+                monitor.notes]))
     """
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "LLMJOULES_POWERCAP": str(tmp_path / "no-rapl")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    names, joules, seconds = json.loads(done.stdout)
+    names, joules, seconds, notes = json.loads(done.stdout)
     assert "apple" in names
     assert "powermetrics" not in names
+    assert notes == ["What 'apple' gives is modelled by the device, not measured."]
     if "nvml" not in names and "pyjoules" not in names:  # a GPU of this machine may be gpu:0
         assert joules == pytest.approx(30.0 * seconds, rel=0.1)
