@@ -73,13 +73,17 @@ def build_site(
     real, ours = folder.checked(Path(out))
     memory = Cache(real)
     inputs = read_inputs(sources, memory.memory.seen)
+    size = sum(block.end - block.start for block in inputs.blocks)
     name = title or said.title or DEFAULT_TITLE
     options = Options(name, url, strict, max_run_pages, said.notes, said.limits, theme)
     try:
         real.parent.mkdir(parents=True, exist_ok=True)
         folder.remove_left_over(real)
         memory.open()
-        with tempfile.TemporaryDirectory(prefix=folder.own_prefix(real), dir=real.parent) as beside, workers() as hands:
+        with (
+            tempfile.TemporaryDirectory(prefix=folder.own_prefix(real), dir=real.parent) as beside,
+            workers(size) as hands,
+        ):
             build = Build(inputs, options, script, memory, Path(beside, "site"), ours, hands, progress)
             with without_collector():
                 report = build.last_report() or build.make(sources, on_bad)

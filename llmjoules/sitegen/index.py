@@ -77,6 +77,16 @@ class Place(NamedTuple):
     sha256: str
 
 
+class Count(NamedTuple):
+    """Records of a model or system. others: systems or models. first: pos of its first run, or record."""
+
+    others: int
+    runs: int
+    published: int
+    failed: int
+    first: int
+
+
 class Listing(NamedTuple):
     """A record in a list, as its block wrote it down. load: its number within the setting."""
 
@@ -126,6 +136,19 @@ class Index:
     def count(self, kind: str | None = None) -> int:
         found: int = self.one("SELECT count(*) FROM record WHERE kind = coalesce(?, kind)", kind)
         return found
+
+    def counts(self, own: str) -> dict[str, Count]:
+        """By name of each `model` or `system`, in their order."""
+        other = "system" if own == "model" else "model"
+        rows = self.rows(
+            f"""
+            SELECT {own}, count(DISTINCT {other}), count(*) FILTER (kind = 'run'),
+                count(*) FILTER (kind = 'published'), count(*) FILTER (kind = 'failed'),
+                coalesce(min(pos) FILTER (kind = 'run'), min(pos))
+            FROM record GROUP BY {own} ORDER BY {own}
+            """
+        )
+        return {name: Count(*found) for name, *found in rows}
 
     def groups(self) -> list[Group]:
         return [

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
 
 from msgspec import Struct
@@ -17,7 +18,6 @@ from llmjoules.records.store import BadLine, cannot_open, read_lines, results_fi
 
 BLOCK_BYTES = 4_000_000  # about 300 runs of 400 points: what one appended run makes us read again
 PIECE_BYTES = 1 << 20
-PIECES_AHEAD = 8
 
 
 class Cut(Struct, frozen=True, array_like=True):
@@ -69,8 +69,8 @@ def read_inputs(sources: Iterable[Path], before: Mapping[str, Seen]) -> Inputs:
         place = f"{name}#{names[name]}" if names[name] > 1 else name
         try:
             stamp = _stamp(file)
-            known = before.get(key)
-            cuts = known.cuts if known is not None and known.stamp == stamp else _cut(file)
+            known = before.get(key, Seen((), ()))
+            cuts = known.cuts if known.stamp == stamp else _cut(file, known.cuts)
         except OSError as error:
             bad.append(BadLine(file, 0, cannot_open(error)))
             continue
@@ -95,30 +95,48 @@ def _stamp(file: Path) -> tuple[int, ...]:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
-def _cut(file: Path) -> tuple[Cut, ...]:
+def _cut(file: Path, before: Sequence[Cut]) -> tuple[Cut, ...]:
     """Each cut is at the first end of a line BLOCK_BYTES or more after the last: it depends on nothing later.
 
-    One more run makes all of its file read again, so a second thread hashes while this one reads on.
+    before: those of the file as it was; one more run makes all of it read again, most of it only to see that it stays.
     """
-    cuts: list[tuple[int, int, Future[str]]] = []
-    with file.open("rb", buffering=0) as stream, ThreadPoolExecutor(1) as beside:
-        digest, size, lines, end = hashlib.sha256(), 0, 0, 0
-        ahead: deque[Future[None]] = deque()
+    cuts = _still_there(file, before[:-1])  # the last block may have been short, and grow
+    end = cuts[-1].end if cuts else 0
+    digest, size, lines = hashlib.sha256(), 0, 0
+    with file.open("rb", buffering=0) as stream:
+        stream.seek(end)
         while piece := stream.read(PIECE_BYTES):
             while piece:
                 found = piece.find(b"\n", max(BLOCK_BYTES - size - 1, 0)) + 1
                 part, piece = (piece[:found], piece[found:]) if found else (piece, b"")
-                ahead.append(beside.submit(digest.update, part))
-                if len(ahead) > PIECES_AHEAD:
-                    ahead.popleft().result()
+                digest.update(part)
                 size, lines = size + len(part), lines + part.count(b"\n")
                 if found:
                     end += size
-                    cuts.append((end, lines, beside.submit(digest.hexdigest)))
+                    cuts.append(Cut(end, lines, digest.hexdigest()))
                     digest, size, lines = hashlib.sha256(), 0, 0
-        if size:
-            cuts.append((end + size, lines + 1, beside.submit(digest.hexdigest)))
-    return tuple(Cut(end, lines, sha256.result()) for end, lines, sha256 in cuts)
+    if size:
+        cuts.append(Cut(end + size, lines + 1, digest.hexdigest()))
+    return tuple(cuts)
+
+
+def _still_there(file: Path, cuts: Sequence[Cut]) -> list[Cut]:
+    """Those of the cuts, from the first on, whose bytes are as they were. Python lets hashes run side by side."""
+    starts = [0, *(cut.end for cut in cuts)]
+    with ThreadPoolExecutor() as threads:
+        sums = threads.map(partial(_sha256, file), starts, (cut.end for cut in cuts))
+        same = takewhile(lambda pair: pair[0].sha256 == pair[1], zip(cuts, sums, strict=True))
+        return [cut for cut, _ in same]
+
+
+def _sha256(file: Path, start: int, end: int) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb", buffering=0) as stream:
+        stream.seek(start)
+        while start < end and (piece := stream.read(min(end - start, PIECE_BYTES))):
+            digest.update(piece)
+            start += len(piece)
+    return digest.hexdigest()
 
 
 def record_at(file: str, offset: int, length: int) -> Record:

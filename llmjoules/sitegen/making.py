@@ -21,12 +21,12 @@ from llmjoules.sitegen.config import Limits
 from llmjoules.sitegen.extra import Results, extra_pages
 from llmjoules.sitegen.home import Home
 from llmjoules.sitegen.index import Index, Place, about, read_table
-from llmjoules.sitegen.inputs import Inputs, record_at, relative
+from llmjoules.sitegen.inputs import Block, Inputs, record_at, relative
 from llmjoules.sitegen.pages import RUNS_LISTED, BadEntry, Page, Site
 from llmjoules.sitegen.render import NAV, Look
 from llmjoules.sitegen.runpage import RunPage
 from llmjoules.sitegen.theme import STYLE, Theme, style_of
-from llmjoules.sitegen.workers import BlockJob, Job, PagesJob, Workers
+from llmjoules.sitegen.workers import Begun, BlockJob, Job, PagesJob, Workers
 
 if TYPE_CHECKING:
     import pyarrow
@@ -48,7 +48,6 @@ STYLE_IDS = re.compile(rb'getElementById\("([0-9a-f]{64})"\)')
 PATHS = {path for path, _ in NAV} | {"run.html", "404.html"}
 EXTRA_AT = 6  # before downloads
 PAGES_A_JOB = 50
-WORTH_HELPERS = 3  # jobs: starting a helper takes half a second
 
 
 class Options(Struct, frozen=True):
@@ -157,19 +156,19 @@ class Build:
         self._memory.save(Memory(self.inputs.seen, files_, self._whole, report, self._without), self._keys)
 
     def _read_blocks(self) -> list[pyarrow.Table]:
-        jobs, good = [], {}
-        for block, key in zip(self.inputs.blocks, self._keys, strict=True):
-            kept = self._memory.table(key)
-            table = self._still_good(kept, key)
-            if table is not None:
-                good[key] = table
-            else:
-                jobs.append((key, BlockJob(block, str(kept), str(self.staged) if self._with_shards else None)))
-        results = self._do([job for _, job in jobs])
-        for (key, _), shards in zip(jobs, results, strict=True):
-            for shard in shards:
-                self._new[shard] = (key, "")
-        return [good[key] if key in good else read_table(self._memory.table(key)) for key in self._keys]
+        blocks = dict(zip(self._keys, self.inputs.blocks, strict=True))
+        kept = {key: self._memory.table(key) for key in blocks if self._memory.table(key).exists()}
+        new = [key for key in blocks if key not in kept]
+        begun = self._begin([self._block_job(blocks[key], key) for key in new])
+        good = {key: self._still_good(file, key) for key, file in kept.items()}
+        spoilt = [key for key, table in good.items() if table is None]
+        made = begun.finish() + self._begin([self._block_job(blocks[key], key) for key in spoilt]).finish()
+        for key, shards in zip(new + spoilt, made, strict=True):
+            self._new |= dict.fromkeys(shards, (key, ""))
+        return [good.get(key) or read_table(self._memory.table(key)) for key in self._keys]
+
+    def _block_job(self, block: Block, key: str) -> BlockJob:
+        return BlockJob(block, str(self._memory.table(key)), str(self.staged) if self._with_shards else None)
 
     def _still_good(self, kept: Path, key: str) -> pyarrow.Table | None:
         try:
@@ -200,12 +199,12 @@ class Build:
             for k in range(0, len(run_pages), PAGES_A_JOB)
         ]
         self._total += len(pages) + 1
-        results = self._do(jobs)
-        for part, sums in zip(to_make, results[: len(to_make)], strict=True):
-            self._new |= {path: (part.key, sha256) for path, sha256 in zip(part.paths, sums, strict=True)}
+        begun = self._begin(jobs)
         for page in pages:
             self._put(page.path, page.render().encode("utf-8", "replace"), self._page_key(page))
             self._step()
+        for part, sums in zip(to_make, begun.finish()[: len(to_make)], strict=True):
+            self._new |= {path: (part.key, sha256) for path, sha256 in zip(part.paths, sums, strict=True)}
         self._downloads(site, parts)
         self._step()
         self._put(".nojekyll", b"")
@@ -272,9 +271,9 @@ class Build:
         target.write_bytes(content)
         self._new[name] = (key, "")
 
-    def _do(self, jobs: Sequence[Job]) -> list[list[str]]:
+    def _begin(self, jobs: Sequence[Job]) -> Begun:
         self._total += len(jobs)
-        return self._hands.do_all(jobs, len(jobs) >= WORTH_HELPERS, self._step)
+        return self._hands.begin(jobs, self._step)
 
     def _step(self) -> None:
         self._done += 1

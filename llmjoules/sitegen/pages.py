@@ -16,7 +16,7 @@ from llmjoules.sitegen.aggregate import FEW_RUNS, Row, primary_rows, rows_of, te
 from llmjoules.sitegen.compare import rows_script
 from llmjoules.sitegen.downloads import FORMS, File
 from llmjoules.sitegen.extra import ExtraPage
-from llmjoules.sitegen.index import Index, Place
+from llmjoules.sitegen.index import Count, Index, Place
 from llmjoules.sitegen.render import Look, Renderer
 from llmjoules.sitegen.runpage import Beside, beside
 from llmjoules.sitegen.views import RunLine, anchor, basis, group_page, row_badges, row_views, table_view
@@ -121,12 +121,13 @@ class Site:
         yield Page("compare.html", None, self._compare)
         yield Page(SETTINGS, None, lambda: rows_script(self.rows, self.index.loads()))
         for folder in ("models", "systems"):
-            names = [
-                name for (name,) in self.index.rows(f"SELECT DISTINCT {folder[:-1]} AS name FROM record ORDER BY name")
-            ]
-            yield Page(f"{folder}/index.html", None, partial(self._groups, folder, names))
-            for name in names:
-                group = self._gathered(folder, name)
+            of_name: dict[str, list[Row]] = {}
+            for row in self.rows:
+                of_name.setdefault(row.model if folder == "models" else row.system, []).append(row)
+            counts = self.index.counts(folder[:-1])
+            yield Page(f"{folder}/index.html", None, partial(self._groups, folder, counts, of_name))
+            for name, count in counts.items():
+                group = self._gathered(folder, name, count, of_name.get(name, []))
                 listed = [self._newest[key][-group["most"] :] for key in group["keys"]]
                 made_of = (group, [[(self.href(line.page), line) for line in lines] for lines in listed])
                 yield Page(group_page(folder, name), made_of, partial(self._group, folder, name, group))
@@ -211,52 +212,36 @@ class Site:
     def _compare(self) -> str:
         return self._render("compare.html", "compare.html", title="Compare settings", source=SETTINGS)
 
-    def _groups(self, folder: str, names: Sequence[str]) -> str:
+    def _groups(self, folder: str, counts: Mapping[str, Count], of_name: Mapping[str, list[Row]]) -> str:
         own, other = ("model", "system") if folder == "models" else ("system", "model")
-        counts = {
-            name: (others, records)
-            for name, others, records in self.index.rows(
-                f"SELECT {own}, count(DISTINCT {other}), count(*) FILTER (kind <> 'failed') FROM record GROUP BY {own}"
-            )
-        }
-        of_name: dict[str, list[Row]] = {}
-        for row in self.rows:
-            of_name.setdefault(row.model if folder == "models" else row.system, []).append(row)
         items = [
             (
                 text.shown(name),
                 group_page("", name).lstrip("/"),
                 finding.group_title(name, of_name.get(name, [])).split(": ", 1)[1],
-                *counts[name],
+                count.others,
+                count.runs + count.published,
             )
-            for name in names
+            for name, count in counts.items()
         ]
-        title = text.sentence(text.count(len(names), own))
+        title = text.sentence(text.count(len(items), own))
         return self._render(
             "groups.html", f"{folder}/index.html", title=title, noun=own, items=items, other=f"{other.capitalize()}s"
         )
 
-    def _gathered(self, folder: str, name: str) -> dict[str, Any]:
+    def _gathered(self, folder: str, name: str, count: Count, rows: list[Row]) -> dict[str, Any]:
         """What decides the page of a model or system, beside the runs that it lists."""
-        own, other = ("model", "system") if folder == "models" else ("system", "model")
-        of_kind = ", ".join(f"count(*) FILTER (kind = '{kind}')" for kind in ("run", "published", "failed"))
-        others, runs, published, failed = self.index.rows(
-            f"SELECT count(DISTINCT {other}), {of_kind} FROM record WHERE {own} = ?", name
-        )[0]
-        first = self.index.one(f"SELECT min(pos) FROM record WHERE {own} = ? AND kind = 'run'", name)
-        if first is None:
-            first = self.index.one(f"SELECT min(pos) FROM record WHERE {own} = ?", name)
-        record = self._record_of(self.places[first - 1])
-        rows = [row for row in self.rows if (row.model if folder == "models" else row.system) == name]
+        record = self._record_of(self.places[count.first - 1])
         keys = list(dict.fromkeys(row.key for row in rows))
+        failed = self._some(f"{folder[:-1]} = ? AND kind = 'failed'", name) if count.failed else []
         return {
             "rows": rows,
             "keys": keys,
             "most": max(RUNS_OF_GROUP // max(len(keys), 1), 2),
-            "others": others,
-            "runs": runs,
-            "published": published,
-            "failed": Listed(self._some(f"{own} = ? AND kind = 'failed'", name), failed),
+            "others": count.others,
+            "runs": count.runs,
+            "published": count.published,
+            "failed": Listed(failed, count.failed),
             "facts": runview.facts_of_model(record) if folder == "models" else runview.facts_of_system(record),
         }
 

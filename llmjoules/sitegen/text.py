@@ -89,6 +89,8 @@ def number(value: float | None, significant: int = 3) -> str:
         return DASH
     if value == 0:
         return "0"
+    if significant <= 4 and "e" not in (text := f"{value:#.{significant}g}"):  # nearly always, and quick
+        return text.removesuffix(".")
     decimals = significant - 1 - _magnitude(value, significant)
     return digits(value, decimals) if abs(value) < LARGE and decimals <= 7 else f"{value:.{significant - 1}e}"
 

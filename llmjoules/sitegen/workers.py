@@ -10,7 +10,7 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -28,6 +28,7 @@ from llmjoules.sitegen.render import Look
 from llmjoules.sitegen.runpage import RunPage, write_run_pages
 
 HELPERS = 3  # at most: disks and memory do not get faster with more
+WORTH_HELPERS_BYTES = 4_000_000  # of results: starting a helper takes half a second
 
 
 class BlockJob(Struct, frozen=True, tag="block"):
@@ -79,42 +80,54 @@ def do(job: Job) -> list[str]:
     return write_part(job)
 
 
+class Begun:
+    """Jobs that helpers are at."""
+
+    def __init__(self, jobs: Sequence[Job], helpers: Iterable[subprocess.Popen[bytes]], step: Callable[[], None]):
+        self._jobs, self._step, self._told = jobs, step, 0
+        self._todo: SimpleQueue[int] = SimpleQueue()
+        for number in range(len(jobs)):
+            self._todo.put(number)
+        self._results: dict[int, list[str]] = {}
+        self._errors: list[BaseException] = []
+        shared = jobs, self._todo, self._results, self._errors
+        self._threads = [Thread(target=_feed, args=(helper, *shared), daemon=True) for helper in helpers]
+        for thread in self._threads:
+            thread.start()
+
+    def finish(self) -> list[list[str]]:
+        """Do here what no helper takes; the results in the order of the jobs. Raises what the first failing one did."""
+        for number in _taken(self._todo):
+            if self._errors:
+                break
+            self._results[number] = do(self._jobs[number])
+            self._tell()
+        for thread in self._threads:
+            thread.join()
+        if self._errors:
+            raise self._errors[0]
+        self._tell()
+        return [self._results[number] for number in range(len(self._jobs))]
+
+    def _tell(self) -> None:
+        """A step for each job that is done, called here alone: whoever shows progress need not be ready for threads."""
+        while self._told < len(self._results):
+            self._told += 1
+            self._step()
+
+
 class Workers:
-    """Helpers are started when there are jobs enough to be worth their start, and stay until the block is left."""
+    """Helpers are started with the first jobs, and stay until the block is left."""
 
     def __init__(self, stack: ExitStack, helpers: int) -> None:
         self._stack = stack
         self._most = helpers
         self._helpers: list[subprocess.Popen[bytes]] = []
 
-    def do_all(self, jobs: Sequence[Job], worth_helpers: bool, step: Callable[[], None]) -> list[list[str]]:
-        """The results in the order of the jobs. Raises what the first failing job raised. step: after each job."""
-        todo: SimpleQueue[int] = SimpleQueue()
-        for number in range(len(jobs)):
-            todo.put(number)
-        results: dict[int, list[str]] = {}
-        errors: list[BaseException] = []
-        if worth_helpers and len(jobs) > 1:
+    def begin(self, jobs: Sequence[Job], step: Callable[[], None]) -> Begun:
+        if jobs:
             self._start()
-        threads = [Thread(target=_feed, args=(one, jobs, todo, results, errors), daemon=True) for one in self._helpers]
-        for thread in threads:
-            thread.start()
-        done = 0
-        for number in _taken(todo):
-            if errors:
-                break
-            results[number] = do(jobs[number])
-            while done < len(results):
-                done += 1
-                step()
-        for thread in threads:
-            thread.join()
-        if errors:
-            raise errors[0]
-        while done < len(results):
-            done += 1
-            step()
-        return [results[number] for number in range(len(jobs))]
+        return Begun(jobs, self._helpers, step)
 
     def _start(self) -> None:
         while len(self._helpers) < self._most:
@@ -125,10 +138,11 @@ class Workers:
 
 
 @contextmanager
-def workers() -> Iterator[Workers]:
+def workers(input_bytes: int) -> Iterator[Workers]:
+    """As many as there are processors, this one included; none for an input that this process has soon read."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ExitStack() as stack:
-        yield Workers(stack, min(processors - 1, HELPERS))
+        yield Workers(stack, min(processors - 1, HELPERS) if input_bytes >= WORTH_HELPERS_BYTES else 0)
 
 
 def _taken(todo: SimpleQueue[int]) -> Iterator[int]:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmjoules.records.record import Record, Run, encode
-from llmjoules.sitegen import inputs, making
+from llmjoules.sitegen import inputs
 from llmjoules.sitegen.block import read_block
 from llmjoules.sitegen.build import build_site
 from llmjoules.sitegen.inputs import read_inputs
@@ -173,7 +173,7 @@ def test_helpers_make_the_same_site_as_one_process(
     results = everything(tmp_path / "results")
     trees = []
     for helpers in (0, 2):
-        monkeypatch.setattr(making, "WORTH_HELPERS", 1 if helpers else 10**9)
+        monkeypatch.setattr("llmjoules.sitegen.workers.WORTH_HELPERS_BYTES", 0)
         monkeypatch.setattr("llmjoules.sitegen.workers.os.sched_getaffinity", lambda _, n=helpers: range(n + 1))
         build_site([results], tmp_path / f"site{helpers}", plotly_js=plotly_stub, max_run_pages=7)
         trees.append(tree(tmp_path / f"site{helpers}"))
@@ -194,8 +194,14 @@ def test_blocks_are_whole_lines_and_stay_when_a_file_grows(
     assert all(piece.endswith(b"\n") for piece in pieces)
     assert [block.before for block in before] == [data[: block.start].count(b"\n") for block in before]
     assert [block.sha256 for block in before] == [hashlib.sha256(piece).hexdigest() for piece in pieces]
+    seen = read_inputs([file], {}).seen
     append(file, *[b"y" * 20_000 + b"\n"] * more)
-    assert read_inputs([file], {}).blocks[: max(len(before) - 1, 0)] == before[:-1]
+    grown = read_inputs([file], {}).blocks
+    assert grown[: max(len(before) - 1, 0)] == before[:-1]
+    assert read_inputs([file], seen).blocks == grown
+    if before:  # something else at the same place, in a file that has grown
+        file.write_bytes(b"z" + file.read_bytes()[1:])
+        assert read_inputs([file], seen).blocks == read_inputs([file], {}).blocks != grown
 
 
 def test_the_downloads_are_the_records_and_their_checksums_are_right(tmp_path: Path, plotly_stub: Path) -> None:

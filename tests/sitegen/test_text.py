@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -26,6 +27,15 @@ NARROW = "\u202f"
 )  # fmt: skip
 def test_a_figure_alone_has_three_digits(value: float | None, shown: str) -> None:
     assert text.number(value) == shown
+
+
+@given(st.floats(1e-8, 1e8), st.integers(2, 5))
+def test_a_figure_is_the_nearest_with_so_many_digits(value: float, significant: int) -> None:
+    exact = Decimal(value)
+    step = Decimal(1).scaleb(exact.adjusted() - significant + 1)
+    found = text.number(value, significant)
+    assert abs(Decimal(found.replace(NARROW, "")) - exact) <= step / 2
+    assert len(found.replace(NARROW, "").partition("e")[0].replace(".", "").strip("0")) <= significant
 
 
 @pytest.mark.parametrize(
