@@ -21,7 +21,8 @@ MATTERS = 0.02  # of the inference's energy: idles that move it by less agree
 class Net(Struct, frozen=True, kw_only=True):
     """Of one component. joules: None says why in `reason`; the channels' gain comes on top, as it does of gross.
 
-    uncertainty_j: 95 % half-width of the methods' errors, and of what idle power may have done between the two idles.
+    uncertainty_j: 95 % half-width of the methods' errors, and of what idle power may have done between the two idles;
+    None where one of these errors is not known.
     idle_w: mean power of the idles named in `idles`; those of phases, in their order.
     """
 
@@ -36,7 +37,7 @@ class Net(Struct, frozen=True, kw_only=True):
 class _Idle(NamedTuple):
     name: str
     power_w: float
-    uncertainty_w: float
+    uncertainty_w: float | None
 
 
 def net(record: Record, component: str) -> Net:
@@ -56,10 +57,12 @@ def net(record: Record, component: str) -> Net:
     seconds = phase.duration_s
     idle_w = sum(idle.power_w for idle in idles) / len(idles)
     drift_w = abs(idles[0].power_w - idles[-1].power_w) / 2
-    idle_u_w = hypot(*(idle.uncertainty_w / len(idles) for idle in idles), drift_w)
+    doubts_w = [idle.uncertainty_w / len(idles) for idle in idles if idle.uncertainty_w is not None]
+    idle_u_w = hypot(*doubts_w, drift_w) if len(doubts_w) == len(idles) else None
+    known = total.uncertainty_j is not None and idle_u_w is not None
     return Net(
         joules=total.joules - idle_w * seconds,
-        uncertainty_j=hypot(total.uncertainty_j or 0.0, idle_u_w * seconds),
+        uncertainty_j=hypot(total.uncertainty_j or 0.0, (idle_u_w or 0.0) * seconds) if known else None,
         idle_w=idle_w,
         idle_uncertainty_w=idle_u_w,
         idles=tuple(idle.name for idle in idles),
@@ -74,6 +77,8 @@ def drifts(record: Record) -> list[str]:
         if phase is None or not total.joules or len(idles) < 2:
             continue
         first, last = idles
+        if first.uncertainty_w is None or last.uncertainty_w is None:
+            continue
         apart_w = abs(first.power_w - last.power_w)
         matters_w = 2 * MATTERS * total.joules / phase.duration_s  # half of the difference is what net is off by
         if apart_w > max(first.uncertainty_w + last.uncertainty_w, matters_w):
@@ -96,6 +101,8 @@ def _idles(record: Record, total: Total) -> list[_Idle]:
     for phase in idle_phases(record):
         joules = stats.joules_of(phase.energy, total.channels)
         if joules is not None:
-            doubt_j = sum(e.uncertainty_j or 0.0 for e in phase.energy if e.channel in total.channels)
-            found.append(_Idle(phase.name, joules / phase.duration_s, doubt_j / phase.duration_s))
+            doubts_j = [energy.uncertainty_j for energy in phase.energy if energy.channel in total.channels]
+            known_j = [doubt for doubt in doubts_j if doubt is not None]
+            doubt_w = sum(known_j) / phase.duration_s if len(known_j) == len(doubts_j) else None
+            found.append(_Idle(phase.name, joules / phase.duration_s, doubt_w))
     return found

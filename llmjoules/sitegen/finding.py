@@ -266,18 +266,18 @@ def label(source: str) -> str:
     return "" if source == "measured" else f" ({text.source_name(source)})"
 
 
-def group_title(name: str, rows: Sequence[Row]) -> str:
-    """Of a model's or a system's page: the range of its primary component, in the scope most rows have."""
+def group_finding(rows: Sequence[Row]) -> str:
+    """Of the rows of a model or a system: the range of their primary component, in the scope most of them have."""
     known = [row for row in primary_rows(rows) if row.j_per_token is not None]
     own = [row for row in known if not row.published] or known
     own = [row for row in own if not row.doubtful] or own
     if not own:
-        return f"{short(name)}: no energy per token"
+        return "no energy per token"
     scopes = sorted({(row.source, row.component) for row in own})
     most = max(scopes, key=lambda scope: sum((row.source, row.component) == scope for row in own))
     chosen = [row for row in own if (row.source, row.component) == most]
     published = " (published)" if chosen[0].published else ""
-    return f"{short(name)}: {per_token(chosen)} of {text.component_name(most[1])} energy{label(most[0])}{published}"
+    return f"{per_token(chosen)} of {text.component_name(most[1])} energy{label(most[0])}{published}"
 
 
 def run_title(record: Record) -> str:

@@ -165,13 +165,15 @@ def _about(finding: physics.Finding) -> str:
     return f"{text.component_name(finding.about)}: " if finding.about in COMPONENTS else ""
 
 
+def _place(where: str) -> str:
+    return _DEVICES.get(where) or text.COMPONENTS.get(where) or text.shown(where, 40)
+
+
 def in_brief(flags: Iterable[str]) -> str:
     """`too short: tokenizer, pipeline; shared with others: CPU`, in the order of the record."""
     places: dict[str, list[str]] = {}
     for flag in flags:
         code, _, where = flag.partition(":")
         words = _BRIEF.get(code, text.shown(code, 40))
-        places.setdefault(words, []).extend(
-            [_DEVICES.get(where, text.shown(where, 40)).replace("+", " + ")] * bool(where)
-        )
+        places.setdefault(words, []).extend([_place(where).replace("+", " + ")] * bool(where))
     return "; ".join(f"{words}: {', '.join(dict.fromkeys(at))}" if at else words for words, at in places.items())

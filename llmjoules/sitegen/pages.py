@@ -187,16 +187,15 @@ class Site:
                         "left_out": len(long) - len(shown),
                         "charts": self._scaling_charts(long),
                         "table": table_view(
-                            [
-                                finding.Section(curve.name, finding.gain_words(curve.rows), curve.rows, False)
-                                for curve in shown
-                            ],
+                            [finding.Section(curve.name, scaling.note(curve), curve.rows, False) for curve in shown],
                             [row for curve in shown for row in curve.rows],
+                            by=by,
                         ),
                     }
                 )  # fmt: skip
         title = scaling.scaling_title([curve for long in self._curves.values() for curve in long], self._found_spots)
-        return self._render("scaling.html", "scaling.html", title=title, groups=groups)
+        doubtful = sum(row.doubtful for row in primary_rows(self.rows))
+        return self._render("scaling.html", "scaling.html", title=title, groups=groups, doubtful=doubtful)
 
     def _scaling_charts(self, long: Sequence[scaling.Curve]) -> list[figures.Figure]:
         shown = scaling.longest(long)
@@ -218,7 +217,7 @@ class Site:
             (
                 text.shown(name),
                 group_page("", name).lstrip("/"),
-                finding.group_title(name, of_name.get(name, [])).split(": ", 1)[1],
+                finding.group_finding(of_name.get(name, [])),
                 count.others,
                 count.runs + count.published,
             )
@@ -260,7 +259,7 @@ class Site:
         return self._render(
             "group.html",
             group_page(folder, name),
-            title=finding.group_title(name, rows),
+            title=f"{finding.short(name)}: {finding.group_finding(rows)}",
             name=text.shown(name, 200),
             lead=_group_lead(folder, group),
             folder=folder,

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from llmjoules.records import stats
-from llmjoules.records.net import idle_phases, net
+from llmjoules.records.net import net
 from llmjoules.records.record import Channel, DeviceState, Failed, Part, Phase, Published, Record, Run, encode
 from llmjoules.records.stats import components_of
 from llmjoules.sitegen import protocol, text
@@ -156,10 +156,8 @@ def _net_note(record: Record, component: str) -> tuple[str, ...]:
         return ()
     unit = text.unit_for([found.joules])
     shown = text.plus_minus(found.joules, found.uncertainty_j, unit.factor)
-    total = record.totals[component]
-    idle = [energy for phase in idle_phases(record) for energy in phase.energy if energy.channel in total.channels]
     idles = f"net of {text.number(found.idle_w)} W ({text.listed(found.idles)})"
-    if total.uncertainty_j is None or any(energy.uncertainty_j is None for energy in idle):
+    if found.uncertainty_j is None:
         return (f"{idles}: {text.number(found.joules * unit.factor)} {unit.prefix}J, ± not known",)
     return (f"{idles}: {shown.mean} ± {shown.half or text.DASH} {unit.prefix}J",)
 

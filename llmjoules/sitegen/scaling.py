@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from llmjoules.sitegen import text
 from llmjoules.sitegen.aggregate import Row, telling
-from llmjoules.sitegen.finding import gain_hides, per_token, short, units
+from llmjoules.sitegen.finding import gain_hides, gain_words, per_token, short, units
 from llmjoules.sitegen.sweetspot import CLAIMED_FROM, sweet_spot
 
 By: TypeAlias = Literal["devices", "threads", "batch"]
@@ -75,10 +75,11 @@ def rung(row: Row, by: By) -> str:
 
 
 def curves(rows: Iterable[Row], by: By) -> list[Curve]:
-    """Curves of two rungs or more. Rows whose other settings differ stand on curves of their own."""
+    """Curves of two rungs or more. Rows whose other settings differ stand on curves of their own, and those in doubt on
+    none: a figure that cannot be right would be the lowest of its curve."""
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
-        if at(row, by) is not None:
+        if at(row, by) is not None and not row.doubtful:
             settings = sorted((name, value) for name, value in row.settings.items() if name not in FREE[by])
             work = (row.published, row.source, row.scope, row.weights, row.units) if by == "batch" else (row.class_,)
             found.setdefault((row.model, row.system, row.component, *work, *settings), []).append(row)
@@ -102,6 +103,12 @@ def curves(rows: Iterable[Row], by: By) -> list[Curve]:
         ordered = sorted(group, key=lambda row: (at(row, by) or 0, row.key))
         result.append(Curve(" · ".join(words), by, tuple(ordered)))
     return result
+
+
+def note(curve: Curve) -> str:
+    """What all rows of a curve have in common, beside its name."""
+    same = units(curve.rows[0]) if curve.by == "batch" else ""
+    return ", ".join(filter(None, (same, gain_words(curve.rows))))
 
 
 def longest(found: Sequence[Curve]) -> list[Curve]:

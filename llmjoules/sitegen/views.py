@@ -10,7 +10,7 @@ from msgspec import Struct
 from llmjoules.records.ids import short_hash
 from llmjoules.records.record import Failed, Published, Record, Run, System
 from llmjoules.records.stats import Estimate, implied_power_w, joules_per_token, tokens_per_s
-from llmjoules.sitegen import bars, finding, flags, text
+from llmjoules.sitegen import bars, finding, flags, scaling, text
 from llmjoules.sitegen.aggregate import (
     DOUBTS,
     FEW_RUNS,
@@ -121,16 +121,17 @@ def table_view(
     rows: Sequence[Row],
     among: Sequence[Row] | None = None,
     places: Mapping[str, Rank] | None = None,
+    by: scaling.By | None = None,
 ) -> TableView:
     """The table of figures, in the order of its sections. What all rows of a section share stands in its heading.
 
     among: the rows from which a row's setting must tell it apart, and places: their ranks; where there are more than
-    the table has.
+    the table has. by: what a table of curves is ordered by.
     """
     token = text.unit_for([row.j_per_token.mean for row in rows if row.j_per_token])
     joule = text.unit_for([row.joules.mean for row in rows if row.joules])
     scale = bars.scale_over((row.j_per_token, row.gain) for row in rows)
-    names = telling(rows if among is None else among)
+    names = [name for name in telling(rows if among is None else among) if name != by]
     models = {row.model for row in rows}
     brief = len({finding.short(model) for model in models}) == len(models)
     views = []
@@ -146,13 +147,14 @@ def table_view(
                 section.heading,
                 note,
                 tuple(
-                    _view(row, own, token, joule, scale, brief, found.get(row.link_key), tied.get(row.link_key))
+                    _view(row, own, token, joule, scale, brief, found.get(row.link_key), tied.get(row.link_key), by)
                     for row in section.rows
                 ),
             )
         )
     kinds = {row.by_threads for row in rows if row.units is not None}
     units = "Threads" if kinds == {True} else "Devices" if kinds == {False} else "Devices, threads"
+    units = by.capitalize() if by is not None else units
     shown = [view for section in views for view in section.rows]
     return TableView(
         sections=tuple(views),
@@ -181,6 +183,7 @@ def _view(
     brief: bool = False,
     rank: Rank | None = None,
     tied: tuple[str, str] | None = None,
+    by: scaling.By | None = None,
 ) -> RowView:
     """brief: models are told apart without the name of their owner."""
     settings = [row.settings[name] for name in names if name in row.settings]
@@ -196,7 +199,7 @@ def _view(
         model_page=group_page("models", row.model),
         system=text.shown(row.system, 48),
         system_page=group_page("systems", row.system),
-        units=finding.units(row),
+        units=scaling.rung(row, by) if by is not None else finding.units(row),
         setting=text.shown(", ".join(settings), 120),
         speed=_pm(row.tokens_per_s),
         per_token=_pm(row.j_per_token, token.factor),

@@ -14,7 +14,7 @@ from llmjoules.records.record import Energy, Phase, Run, Total
 from tests.builders import make_run
 
 
-def with_idles(inference_j: float, *idles: tuple[str, float], doubt_j: float = 0.0, **more: Any) -> Run:
+def with_idles(inference_j: float, *idles: tuple[str, float], doubt_j: float | None = 0.0, **more: Any) -> Run:
     """An inference of 10 s, and idles of 2 s at so many watts."""
     energies = {name: (watts * 2, 2.0) for name, watts in idles}
     phases, at_s = [], 0.0
@@ -54,6 +54,15 @@ def test_idles_drift_where_they_differ_by_more_than_they_can_be_off_by(
     after_w: float, doubt_j: float, expected: list[str]
 ) -> None:
     assert drifts(with_idles(500.0, ("idle", 10.0), ("idle-after", after_w), doubt_j=doubt_j)) == expected
+
+
+def test_an_error_that_is_not_known_leaves_that_of_net_unknown_too() -> None:
+    run = with_idles(500.0, ("idle", 10.0), ("idle-after", 16.0), doubt_j=None)
+    assert (net(run, "cpu").joules, net(run, "cpu").uncertainty_j) == (pytest.approx(370.0), None)
+    assert drifts(run) == []  # nobody knows whether they differ
+    sure = with_idles(500.0, ("idle", 10.0), ("idle-after", 16.0))
+    total = msgspec.structs.replace(sure.totals["cpu"], uncertainty_j=None)
+    assert net(msgspec.structs.replace(sure, totals={"cpu": total}), "cpu").uncertainty_j is None
 
 
 def test_what_is_missing_is_null_with_a_reason() -> None:

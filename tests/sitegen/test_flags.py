@@ -61,6 +61,10 @@ def test_every_check_has_words(code: str) -> None:
     assert code not in flags.in_brief([f"{code}:gpu"])
 
 
+def test_a_component_in_a_list_of_runs_is_spelled_as_elsewhere() -> None:
+    assert flags.in_brief(["power_above_limit:gpu", "shared:cpu"]).endswith(": GPU; shared with others: CPU")
+
+
 def test_findings_stand_on_the_runs_page_and_on_that_of_data_health(tmp_path: Path) -> None:
     results = tmp_path / "results"
     results.mkdir()
