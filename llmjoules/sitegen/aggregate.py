@@ -12,6 +12,7 @@ from llmjoules.records.devices import ONE_MACHINE_ONLY
 from llmjoules.records.ids import short_hash
 from llmjoules.records.record import COMPONENTS, SOURCES, Channel, Published, Record, Run
 from llmjoules.records.stats import Estimate
+from llmjoules.sitegen import text
 
 if TYPE_CHECKING:
     from llmjoules.sitegen.index import ByLoad, Group, Index, Part
@@ -359,7 +360,7 @@ def _order(row: Row) -> tuple[object, ...]:
         row.model,
         row.system,
         *units,
-        sorted(row.settings.items()),
+        sorted((name, text.natural(value)) for name, value in row.settings.items()),
         row.key,
         *first,
         place,

@@ -52,7 +52,10 @@ def _section(rows: list[Row]) -> Section:
     if first.published:
         heading = f"Published {name} energy{label(first.source)}" if name else "Published, no energy"
         heading += ", no J/token" if name and first.j_per_token is None else ""
-        return Section(heading, "from papers and other tools, not ranked with runs of ours", tuple(rows), False)
+        note = "from papers and other tools, not ranked, as their work may differ"
+        if first.j_per_token is not None and len(rows) > 1:
+            rows, note = sorted(rows, key=lambda row: (row.doubtful, *_by_energy(row))), f"{note}; lowest J/token first"
+        return Section(heading, note, tuple(rows), False)
     if not any(row.j_per_token is not None for row in rows):
         heading = text.sentence(f"{name} energy: no figure") if name else "No energy"
         return Section(heading, "each row says why", tuple(rows), False)
@@ -183,15 +186,17 @@ def home_title(rows: Sequence[Row]) -> str:
     """The strongest sentence that the rows carry."""
     own = [row for row in rows if not row.published]
     with_energy = [row for row in own if row.j_per_token is not None]
-    start = text.sentence(scope_counts(rows))
+    start = text.sentence(scope_counts(own or rows))
     if not own:
-        return f"{start}: published figures only, nothing measured here" if rows else "No run has finished yet"
+        return f"{start}: {group_finding(rows)}, nothing measured here" if rows else "No run has finished yet"
     if not with_energy:
         return f"{start}: no energy could be measured"
     sources = {row.source for row in with_energy}
     if "measured" not in sources:
         kind = next(iter(sources)) if len(sources) == 1 else ""
-        return f"{start}: {UNRANKED.get(kind, 'energy is estimated or simulated, so nothing is ranked')}"
+        said = UNRANKED.get(kind, "energy is estimated or simulated, so nothing is ranked")
+        published = [row for row in rows if row.published]
+        return f"{start}: {said}" + (f"; beside it published figures of {scope_counts(published)}" if published else "")
     return _measured_title([row for row in with_energy if row.source == "measured"])
 
 

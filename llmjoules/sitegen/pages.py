@@ -183,7 +183,7 @@ class Site:
                 groups.append(
                     {
                         "name": by.capitalize(),
-                        "findings": [scaling.curve_finding(curve, spots[scaling.key_of(curve)]) for curve in shown],
+                        "findings": scaling.findings(shown, spots),
                         "left_out": len(long) - len(shown),
                         "charts": self._scaling_charts(long),
                         "table": table_view(

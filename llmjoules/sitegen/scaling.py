@@ -6,6 +6,7 @@ it round. Modelled and simulated joules never name one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Literal, TypeAlias
@@ -112,10 +113,18 @@ def note(curve: Curve) -> str:
 
 
 def longest(found: Sequence[Curve]) -> list[Curve]:
-    """Of many curves those with most rungs, our own before published ones, in their order."""
+    """Of many curves our own before published ones, first one of each model and system, those with most rungs first;
+    in their order."""
     if len(found) <= MOST_CURVES:
         return list(found)
-    chosen = sorted(range(len(found)), key=lambda i: (found[i].published, -len(found[i].rows)))[:MOST_CURVES]
+    by_length = sorted(range(len(found)), key=lambda i: -len(found[i].rows))
+    nth: dict[int, int] = {}
+    of_pair: Counter[tuple[str, str]] = Counter()
+    for i in by_length:
+        pair = found[i].rows[0].model, found[i].rows[0].system
+        nth[i] = of_pair[pair]
+        of_pair[pair] += 1
+    chosen = sorted(by_length, key=lambda i: (found[i].published, nth[i]))[:MOST_CURVES]
     return [found[i] for i in sorted(chosen)]
 
 
@@ -137,6 +146,20 @@ def spot_of(curve: Curve, values: Values) -> Spot | None:
         claimed=found.claimed and not hidden,
         one_load=any(row.j_per_token is not None and row.j_per_token.basis != "loads" for row in rows),
     )  # fmt: skip
+
+
+def findings(found: Sequence[Curve], spots: Mapping[str, Spot | None]) -> list[str]:
+    """A sentence for each curve; where several have no spread, one for all of these."""
+    bare = [curve for curve in found if (spot := spots.get(key_of(curve))) is not None and spot.p_best is None]
+    if len(bare) < 3:
+        bare = []
+    said = [curve_finding(curve, spots.get(key_of(curve))) for curve in found if curve not in bare]
+    if bare:
+        said.append(
+            f"{text.sentence(text.count(len(bare), 'curve'))} have figures without a spread, so no best is named on "
+            "them; their lowest means stand in the table."
+        )
+    return said
 
 
 def curve_finding(curve: Curve, spot: Spot | None, *, reasons: bool = True) -> str:

@@ -50,6 +50,11 @@ def shown(text: str, limit: int = NAME_LIMIT) -> str:
     return line if len(line) <= limit and len(text) <= 4 * limit else line[: limit - 1] + "…"
 
 
+def natural(text: str) -> tuple[str | int, ...]:
+    """To sort by: `batch 16` before `batch 128`."""
+    return tuple(int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d{1,18})", text)))
+
+
 def component_name(component: str) -> str:
     return COMPONENTS.get(component) or shown(component, 24)
 

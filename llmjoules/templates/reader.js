@@ -6,7 +6,7 @@
   var ROOM = 200, BOX = document.querySelector("[data-reader]");
   if (!BOX) { return; }
   var LJ = window.LJ, table = document.querySelector("table.rows"), groups = [], status = BOX.querySelector("[data-status]");
-  var more = BOX.dataset.more, loading = null, picked = [], state = {}, fields = Array.from(BOX.querySelectorAll("[name]")), originals = new Map();
+  var more = BOX.dataset.more, loading = null, whole = null, picked = [], state = {}, fields = Array.from(BOX.querySelectorAll("[name]")), originals = new Map();
 
   // ---- state in the link -------------------------------------------------------------------------------------------
 
@@ -42,14 +42,26 @@
 
   // A row of figures and the row about it stay together.
   function gather() {
-    groups = Array.from(table.tBodies).map(function (body) {
+    var bodies = Array.from(table.tBodies), one = bodies.pop();
+    groups = bodies.map(function (body) {
       return { body: body, order: "", rows: Array.from(body.querySelectorAll("tr.first")).map(function (row, place) {
         return { row: row, about: row.nextElementSibling, place: place, text: row.dataset.find.toLowerCase() };
       }) };
     });
+    whole = { body: one, order: "", rows: groups.reduce(function (found, group) { return found.concat(group.rows); }, []) };
     originals = new Map();
     table.querySelectorAll("th[data-sort]").forEach(sorting);
     groups.forEach(function (group) { group.rows.forEach(picking); });
+  }
+
+  // The parts of the table that are shown now: its sections, or the last part, which is for all rows in one list. Rows
+  // that have moved to other parts are put in order anew.
+  function parts() {
+    var together = state.together === "1", shown = together ? [whole] : groups;
+    groups.concat(whole).forEach(function (part) {
+      if (shown.indexOf(part) < 0) { part.body.hidden = true; part.order = null; }
+    });
+    return shown;
   }
 
   // The table of all rows, made of the same templates as that of the page, takes its place.
@@ -67,7 +79,7 @@
   }
 
   function standing() {
-    return !state.sort && ["find", "least", "most", "best"].every(function (key) { return state[key] === standard(key); });
+    return !state.sort && ["find", "least", "most", "best", "together"].every(function (key) { return state[key] === standard(key); });
   }
 
   function number(text) {
@@ -139,9 +151,14 @@
     return places;
   }
 
+  function order() { return state.sort || (state.together === "1" ? "token" : ""); }
+
+  // One in doubt comes last, where the reader chose no order of his own.
   function ordered(items) {
-    var key = state.sort.replace(/^-/, ""), sign = state.sort.charAt(0) === "-" ? -1 : 1;
+    var key = order().replace(/^-/, ""), sign = order().charAt(0) === "-" ? -1 : 1;
     return items.slice().sort(function (a, b) {
+      var doubt = Number("doubt" in a.row.dataset) - Number("doubt" in b.row.dataset);
+      if (doubt && key && !state.sort) { return doubt; }
       var x = key ? figure(a, key) : a.place, y = key ? figure(b, key) : b.place;
       if (x === y) { return a.place - b.place; }
       if (x === null || y === null) { return x === null ? 1 : -1; }
@@ -162,8 +179,8 @@
       words: state.find.toLowerCase().split(/\s+/).filter(Boolean), least: number(state.least), most: number(state.most)
     }, shown = 0, left = [], count = Number(BOX.dataset.all);
     groups.forEach(function (group) { left = left.concat(group.rows.filter(function (item) { return passes(item, wanted); })); });
-    var kept = state.best === "1" && !more ? best(left) : new Set(left), room = rooms(kept), seen = 0;
-    groups.forEach(function (group) {
+    var kept = state.best === "1" && !more ? best(left) : new Set(left), list = parts(), room = rooms(list, kept), seen = 0;
+    list.forEach(function (group) {
       var visible = group.rows.filter(function (item) { return kept.has(item); }), places = more ? null : rank(visible);
       var keys = new Set(visible.map(function (item) { return item.row.dataset.key; }));
       var near = new Set(ordered(visible).slice(0, room.get(group)));
@@ -177,9 +194,9 @@
         }
         if (tied) { tied.hidden = !keys.has(tied.dataset.tied); }
       });
-      if (group.order !== state.sort) {
+      if (group.order !== order()) {
         ordered(group.rows).forEach(function (item) { group.body.append(item.row, item.about); });
-        group.order = state.sort;
+        group.order = order();
       }
       group.body.hidden = !visible.length;
       shown += visible.length;
@@ -192,8 +209,8 @@
 
   // How many rows of each group are shown: all on a page that came with them; of a long table, which a browser takes a
   // second to lay out, ROOM in all. What a short group leaves free, longer ones use.
-  function rooms(kept) {
-    var sizes = groups.map(function (group) {
+  function rooms(list, kept) {
+    var sizes = list.map(function (group) {
       return { group: group, rows: group.rows.filter(function (item) { return kept.has(item); }).length };
     }), found = new Map(), left = BOX.dataset.more && !more ? ROOM : Infinity;
     sizes.sort(function (a, b) { return a.rows - b.rows; }).forEach(function (size, place) {
@@ -307,7 +324,7 @@
   function markdown() {
     var heads = Array.from(table.tHead.rows[0].cells).filter(function (cell) { return !cell.classList.contains("axis-label"); });
     var lines = [];
-    groups.forEach(function (group) {
+    parts().forEach(function (group) {
       var items = Array.from(group.body.querySelectorAll("tr.first")).filter(function (row) { return !row.hidden; });
       if (!items.length) { return; }
       lines.push("**" + cellText(group.body.querySelector(".section strong")) + "** " + Array.from(group.body.querySelectorAll(".section .note")).map(cellText).join(" "), "");

@@ -107,6 +107,30 @@ def test_a_head_sorts_within_its_sections_up_then_down_then_not(home: Visit) -> 
     assert models(page) == first
 
 
+def test_all_kinds_of_energy_stand_in_one_list_where_the_reader_asks_for_it(home: Visit) -> None:
+    page = home.page
+    apart = models(page)
+    page.get_by_label("All kinds in one list").check()
+    until(lambda: page.locator("tr.section:visible").count() == 1)
+    rows = page.locator("tr.first:visible").all()
+    figures = [float(given) for row in rows if (given := row.get_attribute("data-token"))]
+    assert figures == sorted(figures)
+    assert len(figures) > 3
+    assert sorted(models(page)) == sorted(apart)
+    said = page.locator("tr.about:visible").all_text_contents()
+    assert any("published" in words for words in said)
+    assert any("simulated" in words or "estimated" in words for words in said)
+    assert (
+        page.locator("tr.section:visible")
+        .text_content()
+        .endswith("not a ranking: scope, source and work differ, as each row says")
+    )
+    assert link(page) == "#v1;together=1"
+    page.get_by_label("All kinds in one list").uncheck()
+    until(lambda: models(page) == apart)
+    assert home.complaints == []
+
+
 def test_joules_become_money_by_the_readers_price_and_say_that_they_are_derived(home: Visit) -> None:
     """60 J a run, batch 1: 60 / 3600 Wh x 1,000 requests x 0.30 / 1000 EUR per Wh x PUE 1.5 = 0.0075 EUR."""
     page = home.page

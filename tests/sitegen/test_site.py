@@ -196,7 +196,7 @@ def test_a_site_of_failed_runs_alone_can_be_built(build) -> None:
 
 def test_published_figures_are_marked_and_not_mixed_with_runs(full_site: Path) -> None:
     home = Html(full_site / "index.html").text
-    assert "Published chip energy from papers and other tools, not ranked with runs of ours" in home
+    assert "Published chip energy from papers and other tools, not ranked, as their work may differ" in home
     assert "2.01" in home[home.index("Published chip energy") :]  # 201 J over 100 tokens
     assert "A paper, table 2" in page_of(full_site, "runs", "(published)").text
 

@@ -29,6 +29,11 @@ def test_a_figure_alone_has_three_digits(value: float | None, shown: str) -> Non
     assert text.number(value) == shown
 
 
+def test_numbers_in_names_are_sorted_as_numbers() -> None:
+    names = ["batch 128", "batch 16", "batch 8, float32", "bfloat16", "16-bit"]
+    assert sorted(names, key=text.natural) == ["16-bit", "batch 8, float32", "batch 16", "batch 128", "bfloat16"]
+
+
 @given(st.floats(1e-8, 1e8), st.integers(2, 5))
 def test_a_figure_is_the_nearest_with_so_many_digits(value: float, significant: int) -> None:
     exact = Decimal(value)
