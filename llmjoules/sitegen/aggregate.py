@@ -123,8 +123,8 @@ class Row(Struct, frozen=True, kw_only=True):
 
     @property
     def doubtful(self) -> bool:
-        """Half of its runs or more have figures that cannot be right, or are not what they are headed as."""
-        return any(flag.partition(":")[0] in DOUBTS and 2 * runs >= self.runs for flag, runs in self.flags)
+        """Some of its runs have figures that cannot be right, or are not what they are headed as."""
+        return any(flag.partition(":")[0] in DOUBTS for flag, _ in self.flags)
 
 
 def rows_of(index: Index) -> list[Row]:

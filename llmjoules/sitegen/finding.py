@@ -18,6 +18,15 @@ UNRANKED = {
 }
 
 
+# Settings that are of the comparability class, as words in a sentence.
+CLASS_WORDS = {
+    "prompt": "the length of the prompt",
+    "new tokens": "the number of new tokens",
+    "stop": "where they stop",
+    "batch": "the batch",
+    "decoding": "the decoding",
+    "dtype": "the precision",
+}
 APPLE = "the figures are Apple's own model, which is not for comparing machines"
 
 
@@ -124,10 +133,18 @@ def why_unranked(rows: Sequence[Row]) -> str | None:
     if not all(row.rankable for row in rows):
         return "not all of them are measured"
     if len({(row.class_, row.component) for row in rows}) > 1:
-        return "the work or the scope differs"
+        names = _differing(rows)
+        return f"{text.listed(names)} {'differ' if len(names) > 1 else 'differs'}"
     if len({row.system for row in rows}) > 1 and any(row.within_system for row in rows):
         return APPLE
     return None
+
+
+def _differing(rows: Sequence[Row]) -> list[str]:
+    """What of a class differs between rows, in words."""
+    names = [words for name, words in CLASS_WORDS.items() if len({row.settings.get(name) for row in rows}) > 1]
+    names += ["weights"] if len({row.weights for row in rows}) > 1 else []
+    return names or ["the scope"]
 
 
 def bounds(estimate: Estimate, gain: float = 0.0) -> tuple[float, float] | None:
@@ -182,8 +199,8 @@ def scope_counts(rows: Sequence[Row]) -> str:
     return f"{text.count(models, 'model')} on {text.count(systems, 'system')}"
 
 
-def home_title(rows: Sequence[Row]) -> str:
-    """The strongest sentence that the rows carry."""
+def home_title(rows: Sequence[Row], every: Sequence[Row] = ()) -> str:
+    """The strongest sentence that the rows carry, or else those of `every` that did the same work."""
     own = [row for row in rows if not row.published]
     with_energy = [row for row in own if row.j_per_token is not None]
     start = text.sentence(scope_counts(own or rows))
@@ -197,23 +214,39 @@ def home_title(rows: Sequence[Row]) -> str:
         said = UNRANKED.get(kind, "energy is estimated or simulated, so nothing is ranked")
         published = [row for row in rows if row.published]
         return f"{start}: {said}" + (f"; beside it published figures of {scope_counts(published)}" if published else "")
-    return _measured_title([row for row in with_energy if row.source == "measured"])
+    return _measured_title([row for row in with_energy if row.source == "measured"], every)
 
 
-def _measured_title(rows: list[Row]) -> str:
+def _measured_title(rows: list[Row], every: Sequence[Row]) -> str:
     ranked = [(section, comparable(section.rows)[0]) for section in sections(rows) if section.ranked]
     if ranked:
         section, group = max(ranked, key=lambda found: len(found[1]))
-        of = "" if len(group) == len(section.rows) else f", of {len(group)} rows with the same work"
-        return _ranked_title(group) + of
+        of = "" if len(group) == len(section.rows) else f"Of {len(group)} rows with the same work, "
+        return of + _ranked_title(group)
     if len(rows) == 1:
         row = rows[0]
         name = text.component_name(row.component)
         return f"{short(row.model)} on {short(row.system)}: {per_token([row])} of {name} energy"
+    if (alike := _alike(every)) is not None:
+        names = [name for name in CLASS_WORDS if len({row.settings.get(name) for row in rows}) > 1]
+        words = [alike[0].settings[name] for name in names if name in alike[0].settings]
+        return _ranked_title(alike) + (f", of those with {', '.join(words)}" if words else "")
     largest = max(sections(rows), key=lambda section: len(section.rows)).rows
     name = text.component_name(largest[0].component)
     start = text.sentence(scope_counts(largest))
     return f"{start}: {per_token(largest)} of {name} energy, not ranked because {why_unranked(largest)}"
+
+
+def _alike(rows: Sequence[Row]) -> list[Row] | None:
+    """The best of each model on each system, of the comparable rows that most of them have; None where none has two."""
+    found = []
+    for group in comparable(rows):
+        best: dict[tuple[str, str, str | None], Row] = {}
+        for row in group:
+            best.setdefault((row.model, row.system, row.weights), row)
+        if len(best) > 1:
+            found.append(list(best.values()))
+    return max(found, key=len, default=None)
 
 
 def _ranked_title(rows: Sequence[Row]) -> str:

@@ -11,7 +11,7 @@ from llmjoules.sitegen import finding, text
 from llmjoules.sitegen.aggregate import Row
 from llmjoules.sitegen.block import packed_script
 from llmjoules.sitegen.config import Limits
-from llmjoules.sitegen.ranks import best_rows, front, ranks
+from llmjoules.sitegen.ranks import Shared, best_rows, front, ranks, shared_work
 from llmjoules.sitegen.render import Renderer
 from llmjoules.sitegen.views import table_view
 
@@ -29,7 +29,8 @@ class Home(NamedTuple):
 
 
 class HomeRows(NamedTuple):
-    """best: one row per model and system. page, every: what the page has of them, and the data file of all.
+    """best: one row per model and system. page, every: what the page has of them, and the data file of all. shared: how
+    many of them did each work.
 
     all: rows in `every`; dropped: those beyond MOST_ROWS; blind: some of these would be the best within some limits.
     """
@@ -37,6 +38,7 @@ class HomeRows(NamedTuple):
     best: list[Row]
     page: list[finding.Section]
     every: list[finding.Section]
+    shared: Shared
     all: int
     dropped: int
     blind: bool
@@ -53,14 +55,15 @@ class HomeRows(NamedTuple):
 
 def home_rows(rows: Sequence[Row], limits: Limits) -> HomeRows:
     """Where not all rows have room, those that some limits make the best go first, so that the page finds these."""
-    best = best_rows(rows, limits)
-    first = [*best, *front(rows)] if len(rows) > MOST_ROWS else best
+    shared = shared_work(rows)
+    best = best_rows(rows, limits, shared)
+    first = [*best, *front(rows, shared)] if len(rows) > MOST_ROWS else best
     needed = {row.link_key: None for row in first}
     kept = list(needed | {row.link_key: None for row in rows})[:MOST_ROWS]
     wanted = set(kept)
     found = finding.sections(row for row in rows if row.link_key in wanted)
     page = _cut(finding.sections(best), HOME_ROWS)
-    return HomeRows(best, page, found, len(kept), len(rows) - len(kept), len(needed) > MOST_ROWS)
+    return HomeRows(best, page, found, shared, len(kept), len(rows) - len(kept), len(needed) > MOST_ROWS)
 
 
 def in_words(limits: Limits) -> str:
@@ -81,15 +84,16 @@ def in_fields(limits: Limits) -> dict[str, str]:
     return {name: f"{value:.12g}" for name, value in given.items() if value is not None}
 
 
-def context(found: HomeRows, said: Home) -> dict[str, Any]:
+def context(found: HomeRows, said: Home, rows: Sequence[Row]) -> dict[str, Any]:
     """What the template is given of the rows."""
     shown, every = ([row for section in part for row in section.rows] for part in (found.page, found.every))
     return {
-        "title": finding.home_title(found.best) if found.best or not found.all else _none_within(said.limits),
-        "table": table_view(found.page, shown, every, ranks(found.best)),
+        "title": finding.home_title(found.best, rows) if found.best or not found.all else _none_within(said.limits),
+        "table": table_view(found.page, shown, every, ranks(found.best), shared=found.shared),
         "shown": found.shown,
         "all": found.all,
         "more": ROWS_DATA if found.more else "",
+        "works": len(found.shared),
         "dropped": found.dropped,
         "blind": found.blind,
         "left_out": len(found.best) - found.shown,
@@ -102,7 +106,7 @@ def context(found: HomeRows, said: Home) -> dict[str, Any]:
 def rows_script(found: HomeRows, renderer: Renderer) -> str:
     """The table of all rows as HTML, made by the templates of the page and packed: reader.js puts it in the page."""
     rows = [row for section in found.every for row in section.rows]
-    html = renderer.render("home_rows.html", "index.html", table=table_view(found.every, rows))
+    html = renderer.render("home_rows.html", "index.html", table=table_view(found.every, rows, shared=found.shared))
     return packed_script(ROWS_DATA, html).decode()
 
 

@@ -162,7 +162,7 @@ class Site:
             others=text.listed(others) if others else "",
             records=len(self.places),
             skipped=len(self.bad),
-            **home.context(self._on_home, self._said),
+            **home.context(self._on_home, self._said, rows),
         )
 
     def _home_charts(self) -> list[figures.Figure]:
@@ -284,7 +284,7 @@ class Site:
             "lines": Listed(self._link([self.index.line(one) for one in self._newest[row.key][-most:]]), row.runs),
             "key": row.key,
             "badges": row_badges(row),
-            "basis": basis(row.j_per_token or row.tokens_per_s),
+            "basis": basis(row),
         }
 
     def _runs(self) -> str:

@@ -13,6 +13,11 @@ from llmjoules.sitegen.aggregate import Row
 from llmjoules.sitegen.config import Limits
 
 Ranks: TypeAlias = Mapping[str, "Rank"]
+Work: TypeAlias = tuple[object, ...]
+Shared: TypeAlias = Mapping[Work, int]
+
+# What is asked of a model. Devices, batch, precision and the like are how it was run: of these the best is wanted.
+ASKED = ("prompt", "new tokens", "decoding", "stop")
 
 
 class Rank(NamedTuple):
@@ -26,33 +31,49 @@ class Rank(NamedTuple):
         return f"{self.first}–{self.last}" if self.first < self.last else str(self.first)
 
 
-def best_rows(rows: Iterable[Row], limits: Limits) -> list[Row]:
-    """Of each model on each system the row with the lowest J/token within the limits; each component and source apart.
+def shared_work(rows: Iterable[Row]) -> Shared:
+    """How many models on systems did each work, so that the work to show of each is one that others did too."""
+    pairs: dict[Work, set[object]] = defaultdict(set)
+    for row in rows:
+        if row.j_per_token is not None and not row.doubtful:
+            pairs[work_of(row)].add(pair_of(row))
+    return {work: len(found) for work, found in pairs.items()}
+
+
+def work_of(row: Row) -> Work:
+    return row.published, row.source, row.component, row.weights, *map(row.settings.get, ASKED)
+
+
+def best_rows(rows: Iterable[Row], limits: Limits, shared: Shared) -> list[Row]:
+    """Of each model on each system the row with the lowest J/token within the limits, of the work that most of them
+    did; each component, source and kind of weights apart.
 
     One in doubt only where there is no other; without any figure the first one stays, since it says why. reader.js
     chooses the same way.
     """
-    found: dict[tuple[object, ...], tuple[tuple[bool, float, str], Row]] = {}
+    found: dict[tuple[object, ...], tuple[tuple[bool, int, float, str], Row]] = {}
     for row in rows:
         if within(row, limits):
             there = found.get(pair_of(row))
-            if there is None or _order(row) < there[0]:
-                found[pair_of(row)] = (_order(row), row)
+            order = _order(row, shared)
+            if there is None or order < there[0]:
+                found[pair_of(row)] = (order, row)
     return [row for _, row in found.values()]
 
 
-def front(rows: Iterable[Row]) -> list[Row]:
-    """The rows that some limits make the best: none of their model and system is as low, as fast and as frugal."""
+def front(rows: Iterable[Row], shared: Shared) -> list[Row]:
+    """The rows that some limits make the best: none of their model and system is as good, as fast and as frugal."""
     of_pair: dict[tuple[object, ...], list[Row]] = defaultdict(list)
-    for row in sorted(rows, key=_order):
+    for row in sorted(rows, key=lambda row: _order(row, shared)):
         kept = of_pair[pair_of(row)]
         if not any(_fast(other) >= _fast(row) and _frugal(other) <= _frugal(row) for other in kept):
             kept.append(row)
     return [row for kept in of_pair.values() for row in kept]
 
 
-def _order(row: Row) -> tuple[bool, float, str]:
-    return row.doubtful, row.j_per_token.mean if row.j_per_token is not None else inf, row.link_key
+def _order(row: Row, shared: Shared) -> tuple[bool, int, float, str]:
+    mean = row.j_per_token.mean if row.j_per_token is not None else inf
+    return row.doubtful, -shared.get(work_of(row), 0), mean, row.link_key
 
 
 def _fast(row: Row) -> float:
@@ -64,7 +85,7 @@ def _frugal(row: Row) -> float:
 
 
 def pair_of(row: Row) -> tuple[object, ...]:
-    return row.model, row.system, row.published, row.source, row.component
+    return row.model, row.system, row.published, row.source, row.component, row.weights
 
 
 def within(row: Row, limits: Limits) -> bool:

@@ -131,11 +131,14 @@ def _energy_cards(record: Record, component: str) -> list[Card]:
     notes += _net_note(record, component)
     per_token = stats.joules_per_token(record, component)
     token_unit = text.unit_for([per_token])
-    value = text.number(None if per_token is None else per_token * token_unit.factor)
+    tokens = stats.generated_tokens(record)
+    each_half = half / tokens if half is not None and tokens and joules is not None else None
+    each_shown = text.plus_minus(per_token, each_half, token_unit.factor)
     missing = (NO_TOKENS,) if per_token is None else ()
+    unit_of_each = f"{token_unit.prefix}J/token" if per_token is not None else ""
     return [
         Card(label, shown.mean, f"{unit.prefix}J" if joules is not None else "", shown.half, tuple(notes)),
-        Card(each, value, f"{token_unit.prefix}J/token" if per_token is not None else "", "", missing, component),
+        Card(each, each_shown.mean, unit_of_each, each_shown.half, missing, component),
     ]
 
 

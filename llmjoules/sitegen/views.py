@@ -22,7 +22,7 @@ from llmjoules.sitegen.aggregate import (
     source_of,
     telling,
 )
-from llmjoules.sitegen.ranks import Rank, pair_of, ranks
+from llmjoules.sitegen.ranks import Rank, Shared, pair_of, ranks, shared_work, work_of
 
 
 class Badge(NamedTuple):
@@ -38,7 +38,8 @@ class RowView(NamedTuple):
 
     rank: among the rows that it compares with, and tied: why it cannot be told from the `lowest` of them; empty where
     there are none. pair, work, board: the same for rows that show one model on one system, that may be ranked against
-    each other, that err by the same gain. counts: runs and loads, as far as they are known.
+    each other, that err by the same gain. counts: runs and loads, as far as they are known. shared: how many models on
+    systems did the same work.
     """
 
     row: Row
@@ -64,6 +65,7 @@ class RowView(NamedTuple):
     lowest: str
     evidence: str
     badges: tuple[Badge, ...]
+    shared: int = 0
 
 
 class SectionView(NamedTuple):
@@ -122,12 +124,14 @@ def table_view(
     among: Sequence[Row] | None = None,
     places: Mapping[str, Rank] | None = None,
     by: scaling.By | None = None,
+    shared: Shared | None = None,
 ) -> TableView:
     """The table of figures, in the order of its sections. What all rows of a section share stands in its heading.
 
     among: the rows from which a row's setting must tell it apart, and places: their ranks; where there are more than
-    the table has. by: what a table of curves is ordered by.
+    the table has. by: what a table of curves is ordered by. shared: of all rows that there are, see ranks.shared_work.
     """
+    shared = shared_work(rows) if shared is None else shared
     token = text.unit_for([row.j_per_token.mean for row in rows if row.j_per_token])
     joule = text.unit_for([row.joules.mean for row in rows if row.joules])
     scale = bars.scale_over((row.j_per_token, row.gain) for row in rows)
@@ -136,18 +140,20 @@ def table_view(
     brief = len({finding.short(model) for model in models}) == len(models)
     views = []
     for section in sections:
-        shared = [name for name in names if len({row.settings.get(name) for row in section.rows}) == 1]
-        own = [name for name in names if name not in shared]
+        alike = [name for name in names if len({row.settings.get(name) for row in section.rows}) == 1]
+        own = [name for name in names if name not in alike]
         found = ranks(section.rows) if places is None and section.ranked else places or {}
         tied = _tied(section) if section.ranked else {}
-        said = [section.rows[0].settings[name] for name in shared if name in section.rows[0].settings]
+        said = [section.rows[0].settings[name] for name in alike if name in section.rows[0].settings]
         note = "; ".join(filter(None, (section.note, ", ".join(said))))
         views.append(
             SectionView(
                 section.heading,
                 note,
                 tuple(
-                    _view(row, own, token, joule, scale, brief, found.get(row.link_key), tied.get(row.link_key), by)
+                    _view(
+                        row, own, token, joule, scale, brief, found.get(row.link_key), tied.get(row.link_key), by
+                    )._replace(shared=shared.get(work_of(row), 0))
                     for row in section.rows
                 ),
             )
@@ -237,12 +243,17 @@ def _pm(estimate: Estimate | None, factor: float = 1.0) -> text.PlusMinus:
     return text.plus_minus(estimate.mean, estimate.half_width, factor)
 
 
-def basis(estimate: Estimate | None) -> str:
-    """What the interval of a mean rests on."""
+def basis(row: Row) -> str:
+    """What the interval of its figures rests on. A published figure without a load stands for itself."""
+    estimate = row.j_per_token or row.tokens_per_s
     if estimate is None:
         return "no figure"
     if estimate.basis == "one run":
         return "one run, so there is no interval"
+    if estimate.basis == "loads" and row.loads == 0:
+        return f"± is taken over {estimate.loads} figures, of whose processes nothing is known"
+    if estimate.basis == "loads" and row.loads < estimate.loads:
+        return f"± is taken over {estimate.loads} loads and figures, of whose processes nothing is known"
     if estimate.basis == "loads":
         return f"± is taken over {estimate.loads} loads"
     return f"± is taken over {estimate.runs} runs of one process: what differs from load to load is not in it"

@@ -96,8 +96,8 @@
       (wanted.most === null || (power !== null && power <= wanted.most));
   }
 
-  // Of each model on each system the setting with the lowest mean, as ranks.best_rows chooses; where none has a figure
-  // one of them is kept, which says why.
+  // Of each model on each system the setting with the lowest mean of the work that most did, as ranks.best_rows chooses;
+  // where none has a figure one of them is kept, which says why.
   function best(items) {
     var lowest = new Map();
     items.forEach(function (item) {
@@ -111,6 +111,7 @@
   function before(a, b) {
     var x = a.row.dataset, y = b.row.dataset;
     if (!x.doubt !== !y.doubt) { return !x.doubt; }
+    if (x.shared !== y.shared) { return Number(x.shared) > Number(y.shared); }
     return energy(a) < energy(b) || (energy(a) === energy(b) && x.key < y.key);
   }
 
@@ -153,12 +154,12 @@
 
   function order() { return state.sort || (state.together === "1" ? "token" : ""); }
 
-  // One in doubt comes last, where the reader chose no order of his own.
+  // One in doubt comes last, whatever the order.
   function ordered(items) {
     var key = order().replace(/^-/, ""), sign = order().charAt(0) === "-" ? -1 : 1;
     return items.slice().sort(function (a, b) {
       var doubt = Number("doubt" in a.row.dataset) - Number("doubt" in b.row.dataset);
-      if (doubt && key && !state.sort) { return doubt; }
+      if (doubt && key) { return doubt; }
       var x = key ? figure(a, key) : a.place, y = key ? figure(b, key) : b.place;
       if (x === y) { return a.place - b.place; }
       if (x === null || y === null) { return x === null ? 1 : -1; }

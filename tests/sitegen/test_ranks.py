@@ -13,13 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmjoules.records.record import Channel, Figures, MeterInfo, Published, System
+from llmjoules.records.ids import comparability_class
+from llmjoules.records.record import Channel, Figures, MeterInfo, Published, Run, System
 from llmjoules.records.stats import Estimate
 from llmjoules.sitegen import finding, home
 from llmjoules.sitegen.aggregate import Row
 from llmjoules.sitegen.build import build_site
 from llmjoules.sitegen.config import Limits
-from llmjoules.sitegen.ranks import best_rows, front, ranks
+from llmjoules.sitegen.finding import home_title, why_unranked
+from llmjoules.sitegen.ranks import best_rows, front, ranks, shared_work
 from tests.builders import NVML, make_run
 from tests.sitegen.html import Html
 from tests.sitegen.inputs import rows_from, runs, write
@@ -103,7 +105,7 @@ def test_the_best_is_the_lowest_within_the_limits_for_each_model_and_system() ->
     rows = rows_from(records)
 
     def chosen(**limits: float) -> dict[str, tuple[str, int | None]]:
-        return {one.system: (f"{mean_of(one):.2f}", one.threads) for one in best_rows(rows, Limits(**limits))}
+        return {one.system: (f"{mean_of(one):.2f}", one.threads) for one in best_rows(rows, Limits(**limits), {})}
 
     assert chosen() == {"Test CPU, 2 CPUs": ("3.00", 2), "Other": ("3.00", 2)}
     assert chosen(tokens_per_s=15) == {"Other": ("5.00", 1)}
@@ -117,17 +119,64 @@ def test_a_figure_that_cannot_be_right_is_no_best_and_has_no_rank(tmp_path: Path
     once = runs([60.0] * 3, threads=4, name="c")
     once[0].flags = ("power_above_limit:cpu", "throttled:cpu:0")
     rows = rows_from([*runs(), *slip, *once])
-    assert [one.doubtful for one in sorted(rows, key=mean_of)] == [True, False, False], "one run of three is no doubt"
-    assert [mean_of(one) for one in best_rows(rows, Limits())] == [4.0]
-    assert [mean_of(one) for one in best_rows(rows, Limits(power_w=1))] == [pytest.approx(0.003)]
-    assert sorted(str(rank) for rank in ranks(rows).values()) == ["1", "2"]
+    assert [one.doubtful for one in sorted(rows, key=mean_of)] == [True, False, True], (
+        "one run of three spoils the mean"
+    )
+    assert [mean_of(one) for one in best_rows(rows, Limits(), {})] == [4.0]
+    assert [mean_of(one) for one in best_rows(rows, Limits(power_w=1), {})] == [pytest.approx(0.003)]
+    assert ranks(rows) == {}, "two of the three are in doubt"
     page = site_of(tmp_path, plotly_stub, *runs(), *slip, *once)
     assert [float(one["data-token"]) for one in settings(page)] == [4.0]
     group = Html(next((tmp_path / "site" / "models").glob("dummy*.html")))
     assert "power below idle: CPU" in group.text
     assert "power above what it may draw: CPU" in group.text
     assert "1 flag" in group.text
-    assert sum("data-doubt" in one for one in settings(group)) == 1
+    assert sum("data-doubt" in one for one in settings(group)) == 2
+
+
+def test_the_work_to_show_is_the_one_that_most_did() -> None:
+    """A: 4 J/token of the work that B did too, 1 of another; the least of each alone could not be compared."""
+    short = runs([10.0] * 3, model="A", name="short")
+    for run in short:
+        run.workload = msgspec.structs.replace(run.workload, new_tokens=8)
+        run.class_ = comparability_class(run.meters, run.model, run.workload)
+    rows = rows_from([*runs(model="A"), *short, *runs([30.0] * 3, model="B", name="b")])
+    best = best_rows(rows, Limits(), shared_work(rows))
+    assert sorted((one.model, mean_of(one)) for one in best) == [("A", 4.0), ("B", 3.0)]
+    assert home_title(best, rows).startswith(
+        "B takes the least CPU energy, 3.000 J/token; next is A at 1.33 times as much"
+    )
+
+
+def test_where_the_best_did_other_work_the_title_is_of_those_that_did_the_same() -> None:
+    """A is lowest with a batch of 8, B with one: with a batch of 8 A has 1, B 3 J/token."""
+
+    def on(model: str, batch: int, j_per_token: float) -> list[Run]:
+        found = runs([j_per_token * 10 * batch] * 3, model=model, name=f"{model}{batch}")
+        for run in found:
+            run.workload = msgspec.structs.replace(run.workload, batch_size=batch)
+            run.tokens = msgspec.structs.replace(run.tokens, generated=20 * batch, useful=20 * batch)
+            run.class_, run.cell = comparability_class(run.meters, run.model, run.workload), f"b{batch}"
+        return found
+
+    rows = rows_from([*on("A", 1, 4.0), *on("A", 8, 1.0), *on("B", 1, 2.0), *on("B", 8, 3.0)])
+    best = best_rows(rows, Limits(), shared_work(rows))
+    assert sorted((one.model, mean_of(one)) for one in best) == [("A", 1.0), ("B", 2.0)]
+    assert why_unranked(best) == "the batch differs"
+    title = home_title(best, rows)
+    assert title.startswith(
+        "A takes the least CPU energy, 1.000 J/token; next is B at 3.00 times as much, of those with"
+    )
+    assert title.endswith(", of those with batch 8")
+
+
+def test_real_and_dummy_weights_are_not_one_model(tmp_path: Path, plotly_stub: Path) -> None:
+    dummy = runs([10.0] * 3, name="d")
+    for run in dummy:
+        run.model = msgspec.structs.replace(run.model, weights="real")
+        run.class_ = comparability_class(run.meters, run.model, run.workload)
+    page = site_of(tmp_path, plotly_stub, *runs(), *dummy)
+    assert sorted(float(one["data-token"]) for one in settings(page)) == [1.0, 4.0]
 
 
 @given(
@@ -144,7 +193,7 @@ def test_whatever_the_limits_the_best_is_among_the_front(drawn: list[tuple[int, 
         for n, (token, speed, power) in enumerate(drawn)
     ]
     limits = Limits(tokens_per_s=least, power_w=most)
-    among_all, among_front = best_rows(rows, limits), best_rows(front(rows), limits)
+    among_all, among_front = best_rows(rows, limits, {}), best_rows(front(rows, {}), limits, {})
     assert [mean_of(one) for one in among_all] == [mean_of(one) for one in among_front]
 
 
@@ -268,4 +317,4 @@ def test_the_title_names_the_lowest_of_those_with_the_same_work(works: int) -> N
     rows += [row(f"x{n}", 1.0, 0.1, class_=f"other {n}", model=f"X{n}") for n in range(works - 1)]
     title = finding.home_title(rows)
     assert "takes the least GPU energy, 5.00 J/token" in title
-    assert title.endswith(", of 2 rows with the same work") == (works > 1)
+    assert title.startswith("Of 2 rows with the same work, ") == (works > 1)
