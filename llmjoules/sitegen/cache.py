@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
+import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
+from contextlib import suppress
 from importlib.metadata import entry_points, version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -16,8 +17,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from llmjoules.records.errors import LlmjoulesError
 from llmjoules.sitegen.extra import GROUP
+from llmjoules.sitegen.folder import cannot_write, may_write
 from llmjoules.sitegen.inputs import Block, Seen
+
+MARKER = ".llmjoules-cache"
+MEMORY = "memory.json"
+OWN = {MARKER, ".gitignore", MEMORY, "memory.part"}  # and blocks/
+BLOCK = re.compile(r"[0-9a-f]{24}\.(arrow|part)")
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -51,25 +59,45 @@ class Memory(Struct, frozen=True):
 
 
 class Cache:
-    """blocks/KEY.arrow are tables of blocks, memory.json the rest."""
+    """blocks/KEY.arrow are tables of blocks, memory.json the rest. Raises LlmjoulesError for a folder of others."""
 
     def __init__(self, site: Path) -> None:
         self.folder = site.parent / f".{site.name}-cache"
         self.site = site
         try:
-            self.memory = msgspec.json.decode((self.folder / "memory.json").read_bytes(), type=Memory)
+            ours = may_write(self.folder, MARKER)
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
+        if not ours:
+            raise LlmjoulesError(
+                f"{self.folder} is not ours to write to.",
+                f"Beside each site its build keeps such a folder, but this one is no folder or has no {MARKER} in it.",
+                "Move it elsewhere, or give the site another name: --out DIR",
+            )
+        try:
+            self.memory = msgspec.json.decode((self.folder / MEMORY).read_bytes(), type=Memory)
         except (OSError, msgspec.MsgspecError):
             self.memory = Memory()
 
     def forget(self) -> None:
-        """Leave nothing where nothing was remembered before: a build that was refused made no site."""
-        if self.memory == Memory():
-            shutil.rmtree(self.folder, ignore_errors=True)
+        """Leave nothing of ours where nothing was remembered before: a build that was refused made no site."""
+        if self.memory != Memory():
+            return
+        with suppress(OSError):  # as where blocks/ holds something else, which stays, and the folder with it
+            self._remove_blocks(but=())
+            (self.folder / "blocks").rmdir()
+            found = {path.name for path in self.folder.iterdir()}
+            if found <= OWN:
+                for name in found:
+                    (self.folder / name).unlink()
+                self.folder.rmdir()
 
     def open(self) -> None:
         """Make the folder; whoever keeps the site in git does not want it there."""
-        (self.folder / "blocks").mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / MARKER).write_text("Written by llmjoules build-site; this folder may be removed at any time.\n")
         (self.folder / ".gitignore").write_text("*\n")
+        (self.folder / "blocks").mkdir(exist_ok=True)
 
     def table(self, key: str) -> Path:
         return self.folder / "blocks" / f"{key}.arrow"
@@ -82,10 +110,12 @@ class Cache:
     def save(self, memory: Memory, keys: Iterable[str]) -> None:
         part = self.folder / "memory.part"
         part.write_bytes(_encoder.encode(memory))
-        part.replace(self.folder / "memory.json")
-        wanted = {self.table(key).name for key in keys}
+        part.replace(self.folder / MEMORY)
+        self._remove_blocks(but={self.table(key).name for key in keys})
+
+    def _remove_blocks(self, but: Container[str]) -> None:
         for path in (self.folder / "blocks").iterdir():
-            if path.name not in wanted:
+            if BLOCK.fullmatch(path.name) and path.name not in but:
                 path.unlink()
 
 

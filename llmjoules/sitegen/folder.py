@@ -22,20 +22,25 @@ def checked(out: Path) -> tuple[Path, set[str]]:
     try:
         real = out.resolve()
         exists, is_folder = os.path.lexists(out), real.is_dir()
-        empty = is_folder and not any(real.iterdir())
+        writable = may_write(real, MARKER)
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, on older Pythons
         raise LlmjoulesError(f"Cannot use {out} for a site.", f"{error}.", "Name another folder: --out DIR") from error
     if exists and not is_folder:
         raise LlmjoulesError(f"{out} is not a folder.", "A site is a folder of pages.", "Name another place: --out DIR")
-    if not is_folder or empty:
-        return real, set()
-    if not _plain_file(real / MARKER):
+    if not writable:
         raise LlmjoulesError(
             f"{out} is not ours to overwrite.",
             f"It holds files and no {MARKER}, so another program or a person made it.",
             "Name a new or empty folder: --out DIR",
         )
     return real, _listed(real / MARKER)
+
+
+def may_write(folder: Path, marker: str) -> bool:
+    """Whether nothing is there, an empty folder, or one with the file by which we know our own."""
+    if not os.path.lexists(folder):
+        return True
+    return folder.is_dir() and (_plain_file(folder / marker) or not any(folder.iterdir()))
 
 
 def replace(real: Path, staged: Path, kept: set[str], ours: set[str]) -> None:

@@ -207,6 +207,53 @@ def test_nothing_readable_is_an_error_and_says_how_many_lines_were_bad(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("place", ["keep.txt", "blocks/keep.txt", "memory.json"])
+def test_a_folder_of_others_in_the_place_of_the_cache_is_refused_and_left_alone(
+    results: Path, out: Path, plotly_stub: Path, place: str
+) -> None:
+    theirs = out.parent / ".site-cache"
+    (theirs / place).parent.mkdir(parents=True)
+    (theirs / place).write_text("{}")
+    bad = write(results.parent / "bad.jsonl", [], b"{}\n")
+    for file in (results, bad):
+        assert str(theirs) in refused(file, out, plotly_stub).what
+        assert tree(theirs) == {place: b"{}"}
+    assert not out.exists()
+
+
+def test_a_file_in_the_place_of_the_cache_is_refused_and_left_alone(
+    results: Path, out: Path, plotly_stub: Path
+) -> None:
+    (out.parent / ".site-cache").write_text("mine")
+    assert "is not ours" in refused(results, out, plotly_stub).what
+    assert (out.parent / ".site-cache").read_text() == "mine"
+
+
+def test_what_others_put_into_the_cache_stays_and_old_blocks_go(results: Path, out: Path, plotly_stub: Path) -> None:
+    build(results, out, plotly_stub)
+    cache = out.parent / ".site-cache"
+    theirs = dict.fromkeys(("notes.txt", "blocks/notes.txt", "blocks/table.arrow", "blocks/more/x.part"), b"mine")
+    (cache / "blocks" / "more").mkdir()
+    for name, content in theirs.items():
+        (cache / name).write_bytes(content)
+    old = set(cache.rglob("*.arrow"))
+    write(results, runs(model="New-model"))
+    build(results, out, plotly_stub)
+    assert {name: tree(cache).get(name) for name in theirs} == theirs
+    assert len(old - set(cache.rglob("*.arrow"))) == 1
+
+    (cache / "memory.json").unlink()  # as after a first build that was killed
+    write(results, [], b"{}\n")
+    refused(results, out, plotly_stub)
+    assert {name: tree(cache).get(name) for name in theirs} == theirs
+
+
+def test_a_refused_first_build_leaves_no_cache(results: Path, out: Path, plotly_stub: Path) -> None:
+    write(results, [], b"{}\n")
+    refused(results, out, plotly_stub)
+    assert [path.name for path in out.parent.iterdir()] == ["results"]
+
+
 def test_a_script_that_is_not_there_is_named(results: Path, out: Path) -> None:
     assert "nowhere.js" in refused(results, out, out.parent / "nowhere.js").what
 
