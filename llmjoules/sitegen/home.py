@@ -74,6 +74,14 @@ def in_words(limits: Limits) -> str:
     return text.listed(said) if said else ""
 
 
+def _setting_words(measured: set[bool]) -> str:
+    if measured == {False}:
+        return "fastest setting"
+    return "setting with the lowest J/token" + (
+        ", or the fastest where joules were not measured" if False in measured else ""
+    )
+
+
 def _none_within(limits: Limits) -> str:
     return f"No setting keeps the limits of this site: {in_words(limits)}"
 
@@ -94,6 +102,7 @@ def context(found: HomeRows, said: Home, rows: Sequence[Row]) -> dict[str, Any]:
         "all": found.all,
         "more": ROWS_DATA if found.more else "",
         "works": len(found.shared),
+        "setting": _setting_words({row.source == "measured" for row in found.best}),
         "dropped": found.dropped,
         "blind": found.blind,
         "left_out": len(found.best) - found.shown,

@@ -46,7 +46,7 @@ def work_of(row: Row) -> Work:
 
 def best_rows(rows: Iterable[Row], limits: Limits, shared: Shared) -> list[Row]:
     """Of each model on each system the row with the lowest J/token within the limits, of the work that most of them
-    did; each component, source and kind of weights apart.
+    did; each component, source and kind of weights apart. Of joules that were not measured it is the fastest row.
 
     One in doubt only where there is no other; without any figure the first one stays, since it says why. reader.js
     chooses the same way.
@@ -72,8 +72,13 @@ def front(rows: Iterable[Row], shared: Shared) -> list[Row]:
 
 
 def _order(row: Row, shared: Shared) -> tuple[bool, int, float, str]:
-    mean = row.j_per_token.mean if row.j_per_token is not None else inf
-    return row.doubtful, -shared.get(work_of(row), 0), mean, row.link_key
+    return row.doubtful, -shared.get(work_of(row), 0), _cost(row), row.link_key
+
+
+def _cost(row: Row) -> float:
+    if row.j_per_token is None:
+        return inf
+    return row.j_per_token.mean if row.source == "measured" else -_fast(row)
 
 
 def _fast(row: Row) -> float:

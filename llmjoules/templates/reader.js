@@ -112,10 +112,15 @@
     var x = a.row.dataset, y = b.row.dataset;
     if (!x.doubt !== !y.doubt) { return !x.doubt; }
     if (x.shared !== y.shared) { return Number(x.shared) > Number(y.shared); }
-    return energy(a) < energy(b) || (energy(a) === energy(b) && x.key < y.key);
+    return cost(a) < cost(b) || (cost(a) === cost(b) && x.key < y.key);
   }
 
-  function energy(item) { var value = figure(item, "token"); return value === null ? Infinity : value; }
+  // Joules that were not measured choose nothing: speed does.
+  function cost(item) {
+    var token = figure(item, "token"), speed = figure(item, "speed");
+    if (token === null) { return Infinity; }
+    return "measured" in item.row.dataset ? token : speed === null ? Infinity : -speed;
+  }
 
   // ---- ranks, as ranks.py has them: a range where intervals overlap ------------------------------------------------
 

@@ -22,9 +22,9 @@ from llmjoules.sitegen.build import build_site
 from llmjoules.sitegen.config import Limits
 from llmjoules.sitegen.finding import home_title, why_unranked
 from llmjoules.sitegen.ranks import best_rows, front, ranks, shared_work
-from tests.builders import NVML, make_run
+from tests.builders import ESTIMATE, NVML, make_run
 from tests.sitegen.html import Html
-from tests.sitegen.inputs import rows_from, runs, write
+from tests.sitegen.inputs import estimated, rows_from, runs, write
 
 ROW = rows_from(runs(device="cuda", threads=None, meter=NVML))[0]
 
@@ -168,6 +168,20 @@ def test_where_the_best_did_other_work_the_title_is_of_those_that_did_the_same()
         "A takes the least CPU energy, 1.000 J/token; next is B at 3.00 times as much, of those with"
     )
     assert title.endswith(", of those with batch 8")
+
+
+def test_joules_that_were_not_measured_choose_no_setting(tmp_path: Path, plotly_stub: Path) -> None:
+    """Two threads: as fast at half of the energy, by an estimate; four: twice as fast, and twice the energy."""
+    quick = [
+        make_run(meter=ESTIMATE, threads=4, inference_s=1.0, inference_w=160.0, id=f"q{i}", load=f"q{i}")
+        for i in (1, 2)
+    ]
+    slow = [run for run in estimated() if run.model.name == "A-model"]
+    for run in quick:
+        run.model = slow[0].model
+    page = site_of(tmp_path, plotly_stub, *slow, *quick)
+    assert [float(one["data-token"]) for one in settings(page)] == [8.0]
+    assert "One row per model and system: its fastest setting." in page.text
 
 
 def test_real_and_dummy_weights_are_not_one_model(tmp_path: Path, plotly_stub: Path) -> None:
