@@ -16,7 +16,7 @@ from msgspec import Struct
 from llmjoules.sitegen import text
 from llmjoules.sitegen.aggregate import Row, telling
 from llmjoules.sitegen.finding import gain_hides, gain_words, per_token, short, units
-from llmjoules.sitegen.sweetspot import CLAIMED_FROM, sweet_spot
+from llmjoules.sitegen.sweetspot import sweet_spot
 
 By: TypeAlias = Literal["devices", "threads", "batch"]
 Values: TypeAlias = Mapping[tuple[str, str], Mapping[str, Sequence[float]]]  # J/token of a row by load
@@ -60,7 +60,6 @@ class Spot(Struct, frozen=True):
     flat: tuple[Row, ...]
     why: str
     claimed: bool
-    one_load: bool
 
 
 def at(row: Row, by: By) -> int | None:
@@ -144,7 +143,6 @@ def spot_of(curve: Curve, values: Values) -> Spot | None:
         ),
         why="; ".join(dict.fromkeys(hidden.values())),
         claimed=found.claimed and not hidden,
-        one_load=any(row.j_per_token is not None and row.j_per_token.basis != "loads" for row in rows),
     )  # fmt: skip
 
 
@@ -187,9 +185,7 @@ def curve_finding(curve: Curve, spot: Spot | None, *, reasons: bool = True) -> s
     if spot.flat:
         others = text.listed(rung(row, curve.by) for row in spot.flat)
         return f"{start}; {others} cannot be told from it{f': {spot.why}' if reasons and spot.why else ''}."
-    if spot.one_load:
-        return f"{start}; one process says nothing of others, so no best is named."
-    return f"{start}; that is below {text.percent(CLAIMED_FROM)}, so no best is named."
+    return f"{start}; one process says nothing of others, so no best is named."
 
 
 def probability(p: float) -> str:
