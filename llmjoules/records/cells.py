@@ -198,10 +198,10 @@ def _nearest(word: str, known: Sequence[str]) -> str:
 
 
 def differences(a: Cell, b: Cell) -> dict[str, tuple[str, str]]:
-    """Everything that the records say is not the same on both sides, by name: settings, then versions and meters."""
+    """All that the records say is not the same on both sides, by name: settings, versions and power limits, meters."""
     found = {key: (a.settings[key], b.settings[key]) for key in SETTINGS if a.settings[key] != b.settings[key]}
     shown = {key: (_shown(one), _shown(other)) for key, (one, other) in found.items()}
-    for collect in (_software, _meters):
+    for collect in (_versions, _meters):
         one, other = collect(a.runs), collect(b.runs)
         for key in sorted(one.keys() | other.keys()):
             if one.get(key) != other.get(key):
@@ -214,13 +214,26 @@ def _shown(value: str | None) -> str:
     return "not said" if value is None else plain(value)
 
 
-def _software(runs: Iterable[Repeat]) -> dict[str, str]:
-    versions: dict[str, set[str]] = {}
-    for run in runs:
-        software: Mapping[str, str | None] = getattr(run, "software", {})
-        for name, version in software.items():
-            versions.setdefault(plain(name), set()).add(str(version))
-    return {name: ", ".join(sorted(found)) for name, found in versions.items()}
+def versions_of(record: Record) -> dict[str, str]:
+    """By name what may change between repeats unseen, as far as a record says: versions of software and of the
+    driver, and the `power limit` of its accelerators, once for all that have the same."""
+    software: Mapping[str, str | None] = getattr(record, "software", {})
+    found = {plain(name): plain(version) for name, version in software.items() if version is not None}
+    known = {board.power_limit_w for board in record.system.accelerators if board.power_limit_w is not None}
+    return found | ({"power limit": " + ".join(f"{limit_w:g} W" for limit_w in sorted(known))} if known else {})
+
+
+def each_of(found: Iterable[Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
+    """By name every value that there is, in order."""
+    values: dict[str, set[str]] = {}
+    for one in found:
+        for name, value in one.items():
+            values.setdefault(name, set()).add(value)
+    return {name: tuple(sorted(values[name])) for name in sorted(values)}
+
+
+def _versions(runs: Iterable[Repeat]) -> dict[str, str]:
+    return {name: ", ".join(each) for name, each in each_of(map(versions_of, runs)).items()}
 
 
 def _meters(runs: Iterable[Repeat]) -> dict[str, str]:

@@ -66,7 +66,7 @@ class Row(Struct, frozen=True, kw_only=True):
     gain: systematic error of the channels as a fraction, on top of every interval; None where one of them is unknown.
     instruments: the sets of them that measured its runs; within_system: their maker's model says nothing elsewhere.
     net_per_token: less the energy of the idle machine. j_per_request: of one row of a batch.
-    flags: each with the number of runs that carry it.
+    flags: each with the number of runs that carry it. versions: of software and driver, and power limits, by name.
     with_energy: runs that have joules. guessed: the TDP behind a model was a guess.
     phase_j: mean joules of each phase or part. unused: share of the joules in devices that hold no part of the model.
     """
@@ -89,6 +89,7 @@ class Row(Struct, frozen=True, kw_only=True):
     weights: str | None
     published: bool
     flags: tuple[tuple[str, int], ...]
+    versions: dict[str, tuple[str, ...]]
     failed: int
     runs: int
     loads: int
@@ -130,7 +131,7 @@ class Row(Struct, frozen=True, kw_only=True):
 def rows_of(index: Index) -> list[Row]:
     """A row per group of repeats and component, sorted by model, system, setting; the primary component comes first."""
     failed = index.failed_of_cells()
-    phases, flags = index.phase_means(), index.flags_of_rows()
+    phases, flags, versions = index.phase_means(), index.flags_of_rows(), index.versions_of_rows()
     parts: dict[str, list[Part]] = {}
     for part in index.parts():
         parts.setdefault(part.key, []).append(part)
@@ -138,8 +139,8 @@ def rows_of(index: Index) -> list[Row]:
     for group in index.groups():
         of_group = parts.get(group.key, [])
         each: list[Part | None] = [*of_group] or [None]
-        of_runs = tuple(flags.get(group.key, ()))
-        rows += [_row(group, part, of_group, failed.get(group.cell, 0), phases, of_runs) for part in each]
+        of_runs = tuple(flags.get(group.key, ())), versions[group.key]
+        rows += [_row(group, part, of_group, failed.get(group.cell, 0), phases, *of_runs) for part in each]
     return sorted(rows, key=_order)
 
 
@@ -272,6 +273,7 @@ def _row(
     failed: int,
     phases: Mapping[tuple[str, str], dict[str, float]],
     flags: tuple[tuple[str, int], ...],
+    versions: dict[str, tuple[str, ...]],
 ) -> Row:
     setting, scopes = group.setting, part.scopes if part is not None else ()
     component = part.component if part is not None else ""
@@ -295,6 +297,7 @@ def _row(
         weights=setting.weights,
         published=setting.published,
         flags=flags,
+        versions=versions,
         failed=failed,
         runs=group.runs,
         loads=group.loads,

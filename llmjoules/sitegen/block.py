@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from llmjoules.records import stats
+from llmjoules.records.cells import versions_of
 from llmjoules.records.ending import last_level, widening
 from llmjoules.records.ids import short_hash
 from llmjoules.records.net import net
@@ -24,6 +25,7 @@ from llmjoules.sitegen import finding, text
 from llmjoules.sitegen.aggregate import cell_of, components_in, group_of, has_energy, scope_in, setting_of, source_of
 from llmjoules.sitegen.inputs import Block
 from llmjoules.sitegen.runpage import RunView, run_view
+from llmjoules.sitegen.runview import said_of_model, said_of_system
 from llmjoules.sitegen.trace import areas, disagreeing, trace_of
 from llmjoules.sitegen.views import run_line, units_of
 
@@ -130,6 +132,9 @@ def _row(line: Line, record: Record, file: str, viewed: bool) -> tuple[dict[str,
         **_ending(record),
         "key": "" if isinstance(record, Failed) else group_of(record),
         "setting": "" if isinstance(record, Failed) else _json(setting_of(record)),
+        "versions": "" if isinstance(record, Failed) else _json(versions_of(record)),
+        "said_of_model": _json(said_of_model(record)),
+        "said_of_system": _json(said_of_system(record)),
         "tokens_per_s": stats.tokens_per_s(record),
         "title": view.title if view is not None else finding.run_title(record),
         "listed": _json(run_line(record)),
@@ -220,6 +225,7 @@ def _schema_table(rows: list[dict[str, Any]]) -> pyarrow.Table:
     import pyarrow as pa
 
     words, number, whole = pa.string(), pa.float64(), pa.int64()
+    few_words = pa.dictionary(pa.int32(), words)  # the same in most records
     phase = pa.struct({"name": words, "joules": number})
     part = pa.struct(
         {
@@ -233,12 +239,14 @@ def _schema_table(rows: list[dict[str, Any]]) -> pyarrow.Table:
         "repeat": whole, "level": number, "widened": number,
         "dummy": pa.bool_(), "flags": pa.list_(words), "wrong": pa.list_(words),
         "missing": pa.list_(pa.struct({"component": words, "reason": words})), "parts": pa.list_(part),
+        "versions": few_words, "said_of_model": few_words, "said_of_system": few_words,
     }  # fmt: skip
     return pa.Table.from_pylist(rows, schema=pa.schema({name: kinds.get(name, words) for name in COLUMNS}))
 
 
 COLUMNS = (
     "line", "offset", "length", "sha256", "shard", "slot", "id", "kind", "page", "model", "system", "started_at",
-    "cell", "loads_of", "load", "units", "study", "repeat", "level", "widened", "key", "setting", "tokens_per_s",
-    "title", "listed", "flags", "wrong", "missing", "component", "source", "dummy", "uncertainty_j", "parts",
+    "cell", "loads_of", "load", "units", "study", "repeat", "level", "widened", "key", "setting", "versions",
+    "said_of_model", "said_of_system", "tokens_per_s", "title", "listed", "flags", "wrong", "missing",
+    "component", "source", "dummy", "uncertainty_j", "parts",
 )  # fmt: skip

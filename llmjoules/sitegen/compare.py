@@ -14,7 +14,7 @@ from typing import Any
 from llmjoules.records.ids import short_hash
 from llmjoules.records.stats import Estimate
 from llmjoules.sitegen import finding, text
-from llmjoules.sitegen.aggregate import ABSURD, KINDS, Row, telling
+from llmjoules.sitegen.aggregate import ABSURD, KINDS, Instrument, Row, telling
 from llmjoules.sitegen.index import Load
 from llmjoules.sitegen.views import anchor, group_page
 
@@ -32,6 +32,7 @@ FACTS = {
     "meters": "Meters",
     "cell": "Other settings",
 }
+MOST_VERSIONS = 40
 
 
 def rows_script(rows: Iterable[Row], loads: Mapping[tuple[str, str], Sequence[Load]]) -> str:
@@ -57,6 +58,8 @@ def _row(row: Row, names: Sequence[str]) -> dict[str, Any]:
     }
     facts |= {name: row.settings[key] for key, name in FACTS.items() if key in row.settings}
     facts |= {"Weights": row.weights} if row.weights else {}
+    facts |= {"Kind": "published"} if row.published else {"Kind": "run"}
+    versions = list(row.versions.items())[:MOST_VERSIONS]
     instruments = [instrument for some in row.instruments for instrument in some]
     return {
         "key": row.link_key,
@@ -64,15 +67,17 @@ def _row(row: Row, names: Sequence[str]) -> dict[str, Any]:
         "system": text.shown(row.system, 120),
         "page": f"{group_page('models', row.model)}#{anchor(row)}",
         "component": component,
-        "source": "published" if row.published else text.source_name(row.source),
+        "source": text.source_name(row.source),
+        "published": row.published,
         "scope": row.scope,
         "extent": ", ".join(word for word in row.scope.split(", ") if word not in KINDS.values()) or "device",
         "within": row.within_system,
         "gain": row.gain,
-        "board": short_hash(sorted({(i.system, i.meter, i.channel, i.uuid or "") for i in instruments}))[:10],
+        "board": _board(instruments),
         "named": all(i.uuid for i in instruments),
         "work": row.class_,
         "facts": {name: text.shown(value, 120) for name, value in facts.items()},
+        "versions": [[text.shown(word, 60) for word in (name, *each[:MOST_VERSIONS])] for name, each in versions],
         "token": _figure(row.j_per_token),
         "speed": _figure(row.tokens_per_s),
         "joules": _figure(row.joules),
@@ -83,6 +88,12 @@ def _row(row: Row, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def _board(instruments: Sequence[Instrument]) -> str | None:
+    """What measured, as a hash; None where nobody says."""
+    found = sorted({(i.system, i.meter, i.channel, i.uuid or "") for i in instruments})
+    return short_hash(found)[:10] if found else None
+
+
 def _figure(estimate: Estimate | None) -> dict[str, float | None] | None:
     return None if estimate is None else {"mean": estimate.mean, "half": estimate.half_width}
 
@@ -90,7 +101,8 @@ def _figure(estimate: Estimate | None) -> dict[str, float | None] | None:
 def _points(loads: Sequence[Load]) -> dict[str, Any]:
     """J and s per token of each load, or of each run of a single one; of loads also where they stand in time.
 
-    turns: of cells that were compared while they were measured: each run with its number, load, J and s.
+    used: how many runs and loads that is. turns: of cells that were compared while they were measured: each run with
+    its number, load, J and s.
     """
     runs = [
         [(repeat, j, s) for repeat, j, s in zip(load.repeats, load.j_per_token, load.seconds, strict=True) if _is(j)]
@@ -103,7 +115,7 @@ def _points(loads: Sequence[Load]) -> dict[str, Any]:
         if several
         else [_mean([(j, s)]) for _, some in with_figures for _, j, s in some]
     )
-    found: dict[str, Any] = {"points": points}
+    found: dict[str, Any] = {"points": points, "used": [sum(len(some) for _, some in with_figures), len(with_figures)]}
     if several:
         found["starts"] = [None if load.nowhere else load.started for load, _ in with_figures]
     widened = max((load.widened for load in loads), default=1.0)

@@ -4,14 +4,17 @@ records.stats from the lists."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from math import fsum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from llmjoules.records.cells import each_of
 from llmjoules.sitegen.aggregate import Scope, Setting, believable
+from llmjoules.sitegen.runview import Said
 from llmjoules.sitegen.views import RunLine
 
 if TYPE_CHECKING:
@@ -78,13 +81,12 @@ class Place(NamedTuple):
 
 
 class Count(NamedTuple):
-    """Records of a model or system. others: systems or models. first: pos of its first run, or record."""
+    """Records of a model or system. others: systems or models."""
 
     others: int
     runs: int
     published: int
     failed: int
-    first: int
 
 
 class Listing(NamedTuple):
@@ -143,8 +145,7 @@ class Index:
         rows = self.rows(
             f"""
             SELECT {own}, count(DISTINCT {other}), count(*) FILTER (kind = 'run'),
-                count(*) FILTER (kind = 'published'), count(*) FILTER (kind = 'failed'),
-                coalesce(min(pos) FILTER (kind = 'run'), min(pos))
+                count(*) FILTER (kind = 'published'), count(*) FILTER (kind = 'failed')
             FROM record GROUP BY {own} ORDER BY {own}
             """
         )
@@ -164,13 +165,7 @@ class Index:
         ]
 
     def parts(self) -> list[Part]:
-        scopes: dict[str, Scope] = {}
-
-        def scope(text: str) -> Scope:
-            if text not in scopes:
-                scopes[text] = msgspec.json.decode(text, type=Scope)
-            return scopes[text]
-
+        scope = _decoder(Scope)
         return [
             Part(
                 key, component, tuple(map(scope, texts)),
@@ -244,6 +239,25 @@ class Index:
             found.setdefault(key, []).append((flag, runs))
         return found
 
+    def versions_of_rows(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """By row key: every version and power limit that its runs name (see cells.versions_of)."""
+        found = self.rows(
+            """
+            SELECT key, list(DISTINCT versions ORDER BY versions) FROM record WHERE key <> '' GROUP BY key ORDER BY key
+            """
+        )
+        return {key: each_of(map(_decoder(dict[str, str]), texts)) for key, texts in found}
+
+    def said_of(self, own: str) -> dict[str, list[list[Said]]]:
+        """By name of each `model` or `system`: all that its records say of it, each different list once."""
+        found = self.rows(
+            f"""
+            SELECT {own}, list(DISTINCT said_of_{own} ORDER BY said_of_{own})
+            FROM record GROUP BY {own} ORDER BY {own}
+            """
+        )
+        return {name: list(map(_decoder(list[Said]), texts)) for name, texts in found}
+
     def failed_of_cells(self) -> dict[str, int]:
         return dict(self.rows("SELECT cell, count(*) FROM record WHERE kind = 'failed' GROUP BY cell ORDER BY cell"))
 
@@ -286,6 +300,11 @@ class Index:
         ):
             found.setdefault(key, []).append(Listing(*listing))
         return found
+
+
+def _decoder(kind: Any) -> Callable[[str], Any]:
+    """Of texts that come again and again."""
+    return cache(msgspec.json.Decoder(kind).decode)
 
 
 def _by_load(loads: Iterable[str], values: Iterable[float | None]) -> ByLoad:

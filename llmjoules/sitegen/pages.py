@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from math import inf
 from typing import Any, NamedTuple
@@ -124,10 +124,10 @@ class Site:
             of_name: dict[str, list[Row]] = {}
             for row in self.rows:
                 of_name.setdefault(row.model if folder == "models" else row.system, []).append(row)
-            counts = self.index.counts(folder[:-1])
+            counts, said = self.index.counts(folder[:-1]), self.index.said_of(folder[:-1])
             yield Page(f"{folder}/index.html", None, partial(self._groups, folder, counts, of_name))
             for name, count in counts.items():
-                group = self._gathered(folder, name, count, of_name.get(name, []))
+                group = self._gathered(folder, name, count, of_name.get(name, []), said[name])
                 listed = [self._newest[key][-group["most"] :] for key in group["keys"]]
                 made_of = (group, [[(self.href(line.page), line) for line in lines] for lines in listed])
                 yield Page(group_page(folder, name), made_of, partial(self._group, folder, name, group))
@@ -228,9 +228,10 @@ class Site:
             "groups.html", f"{folder}/index.html", title=title, noun=own, items=items, other=f"{other.capitalize()}s"
         )
 
-    def _gathered(self, folder: str, name: str, count: Count, rows: list[Row]) -> dict[str, Any]:
+    def _gathered(
+        self, folder: str, name: str, count: Count, rows: list[Row], said: Iterable[Iterable[runview.Said]]
+    ) -> dict[str, Any]:
         """What decides the page of a model or system, beside the runs that it lists."""
-        record = self._record_of(self.places[count.first - 1])
         keys = list(dict.fromkeys(row.key for row in rows))
         failed = self._some(f"{folder[:-1]} = ? AND kind = 'failed'", name) if count.failed else []
         return {
@@ -241,7 +242,7 @@ class Site:
             "runs": count.runs,
             "published": count.published,
             "failed": Listed(failed, count.failed),
-            "facts": runview.facts_of_model(record) if folder == "models" else runview.facts_of_system(record),
+            "facts": runview.gathered(said),
         }
 
     def _some(self, where: str, *values: Any) -> list[RunLine]:

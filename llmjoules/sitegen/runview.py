@@ -19,6 +19,7 @@ from llmjoules.sitegen.aggregate import channels_of, components_in, gain_of, sco
 
 BAR_WIDTH = 220.0
 SUMS_AGREE = 0.001
+FEW_VALUES = 4  # of one fact, from records that differ
 NO_TOKENS = "the number of tokens is not known"
 NO_TIME = "the record has no inference with a length"
 
@@ -99,6 +100,14 @@ class StateRow(Struct, frozen=True):
 
 class Fact(Struct, frozen=True):
     name: str
+    value: str
+
+
+class Said(NamedTuple):
+    """What one record says of a fact. part: of a fact that has several, such as the versions of software."""
+
+    name: str
+    part: str
     value: str
 
 
@@ -448,37 +457,66 @@ def options(record: Record) -> list[Fact]:
 
 
 def facts_of_model(record: Record) -> list[Fact]:
+    return gathered([said_of_model(record)])
+
+
+def facts_of_system(record: Record) -> list[Fact]:
+    return gathered([said_of_system(record)])
+
+
+def said_of_model(record: Record) -> list[Said]:
     model = record.model
     mapped = {True: "memory-mapped: read from disk when first used", False: "read while loading", None: None}[
         model.weights_mapped
     ]
-    pairs = (
-        ("Architecture", model.architecture),
-        ("Parameters", text.parameters(model.parameters)),
-        ("Precision", model.dtype),
-        ("Weights", {"dummy": "dummy (random numbers)", "real": "real", None: None}[model.weights]),
-        ("Loading", "every weight read before inference" if model.materialized else mapped),
-        ("Revision", model.revision),
-    )
-    return _facts(pairs)
+    return [
+        Said("Architecture", "", _short(model.architecture)),
+        Said("Parameters", "", text.parameters(model.parameters) or ""),
+        Said("Precision", "", _short(model.dtype)),
+        Said("Weights", "", {"dummy": "dummy (random numbers)", "real": "real", None: ""}[model.weights]),
+        Said("Loading", "", "every weight read before inference" if model.materialized else mapped or ""),
+        Said("Revision", "", _short(model.revision)),
+    ]
 
 
-def facts_of_system(record: Record) -> list[Fact]:
+def said_of_system(record: Record) -> list[Said]:
     system = record.system
-    limits = [
+    boards = [
         f"{a.name} ({text.number(a.power_limit_w)} W limit)" if a.power_limit_w else a.name for a in system.accelerators
     ]
-    pairs: list[tuple[str, str | None]] = [
-        ("CPU", system.cpu),
-        ("Memory", text.bytes_size(system.memory_bytes) if system.memory_bytes is not None else None),
-        ("Accelerators", ", ".join(f"{limits.count(a)} × {a}" for a in dict.fromkeys(limits)) or "none"),
-        ("System", system.os),
-    ]
+    none = "" if isinstance(record, Published) else "none"  # of another's machine nobody knows
     software = record.software if isinstance(record, Run | Failed) else {}
-    pairs.append(
-        ("Software", ", ".join(f"{name} {version}" for name, version in sorted(software.items()) if version) or None)
-    )
-    return _facts(pairs)
+    return [
+        Said("CPU", "", _short(system.cpu)),
+        Said("Memory", "", text.bytes_size(system.memory_bytes) if system.memory_bytes is not None else ""),
+        Said("Accelerators", "", _short(" + ".join(f"{boards.count(a)} × {a}" for a in dict.fromkeys(boards))) or none),
+        Said("System", "", _short(system.os)),
+        *(Said("Software", _short(name), _short(version)) for name, version in sorted(software.items())),
+    ]
+
+
+def gathered(records: Iterable[Iterable[Said]]) -> list[Fact]:
+    """Facts of several records as one list: where they differ, all values, or the first few and how many more."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for said in records:
+        for name, part, value in said:
+            found.setdefault(name, {}).setdefault(part, set()).update(filter(None, (value,)))
+    values = {
+        name: "; ".join(f"{part} {_few(parts[part])}".lstrip() for part in sorted(parts) if parts[part])
+        for name, parts in found.items()
+    }
+    return [Fact(name, text.shown(value, 1000)) for name, value in values.items() if value]
+
+
+def _few(values: Iterable[str]) -> str:
+    several = sorted(values, key=text.natural)
+    if len(several) <= FEW_VALUES + 1:
+        return ", ".join(several)
+    return f"{', '.join(several[:FEW_VALUES])} and {len(several) - FEW_VALUES} more"
+
+
+def _short(value: str | None) -> str:
+    return text.shown(value or "", 240)
 
 
 def facts_of_work(record: Record) -> list[Fact]:

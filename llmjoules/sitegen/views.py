@@ -25,6 +25,15 @@ from llmjoules.sitegen.aggregate import (
 from llmjoules.sitegen.ranks import Rank, Shared, pair_of, ranks, shared_work, work_of
 
 
+# What a row is flagged for if its runs have more than one.
+POOLED = {
+    "torch": "torch version",
+    "transformers": "transformers version",
+    "driver": "driver version",
+    "power limit": "power limit",
+}
+
+
 class Badge(NamedTuple):
     """kind: its look; meaning: what it says in a sentence."""
 
@@ -269,10 +278,22 @@ def row_badges(row: Row) -> tuple[Badge, ...]:
         badges.append(Badge("warn", text.count(row.runs, "run", spell=False), "Fewer than five runs"))
     if 0 < row.with_energy < row.runs:
         badges.append(Badge("warn", f"{row.with_energy} with energy", "The other runs have no joules, and say why"))
+    badges += _version_badges(row)
     badges += _flag_badges(row)
     if row.failed:
         badges.append(Badge("warn", f"{row.failed} failed", "Runs of this setting that did not finish"))
     return tuple(badges)
+
+
+def _version_badges(row: Row) -> list[Badge]:
+    """Where its runs are no plain repeats of each other, since something else has changed."""
+    badges = []
+    for name, noun in POOLED.items():
+        each = row.versions.get(name, ())
+        if len(each) > 1:
+            said = text.count(len(each), noun, spell=False)
+            badges.append(Badge("warn", said, text.shown(f"{said}: {', '.join(each)}", 300)))
+    return badges
 
 
 def _flag_badges(row: Row) -> list[Badge]:

@@ -160,8 +160,9 @@
 
   function pm(value, half) {
     if (half === null || half === undefined || !isFinite(half)) { return number(value); }
-    var digits = half > 0 ? Math.min(8, Math.max(0, 1 - Math.floor(Math.log10(half)))) : 3;
-    return (value.toFixed(digits) + " \u00b1 " + half.toFixed(digits)).replace(/-/g, "\u2212");
+    var digits = half > 0 ? Math.min(8, 1 - Number(half.toExponential(1).split("e")[1])) : 3, tens = Math.pow(10, Math.max(0, -digits));
+    function fixed(x) { return tens > 1 ? String(Math.round(x / tens) * tens) : x.toFixed(digits); }
+    return (fixed(value) + " \u00b1 " + fixed(half)).replace(/-/g, "\u2212");
   }
 
   function number(value) { return LJ.number(value).replace("-", "\u2212"); }
@@ -188,7 +189,7 @@
 
   // What the meters may be off by beside the interval.
   function gains(a, b, found) {
-    if (a.board === b.board) { return a.named ? "" : "; the gain of the meter cancels, if these are one machine"; }
+    if (a.board && a.board === b.board) { return a.named ? "" : "; the gain of the meter cancels, if these are one machine"; }
     if (a.gain === null || b.gain === null) { return ". By how much the meters themselves may be off is not known"; }
     if (!a.gain && !b.gain) { return ""; }
     var apart = found.low === null ? null : Math.min(Math.abs(found.low), Math.abs(found.high)) / 100;
@@ -202,7 +203,7 @@
       item.append(names + " is not compared: " + why + ".");
       return item;
     }
-    var found = difference(a, b), how = a.source === "measured" ? "" : " (" + a.source + ")", said;
+    var found = difference(a, b), how = kinds(a, b), said;
     ["percent", "low", "high", "p"].forEach(function (name) { item.dataset[name] = found[name]; });
     if (found.same) {
       said = names + " is not told apart: the difference is " + percent(found, 1) + " of the energy per token" + how;
@@ -220,10 +221,18 @@
     return item;
   }
 
+  // What the figures are, where they are not measurements of our own.
+  function kinds(a, b) {
+    var published = [["A", a], [b.letter, b]].filter(function (side) { return side[1].published; }).map(first);
+    var said = a.source === "measured" ? [] : [a.source];
+    if (published.length) { said.push(published.length < 2 ? published[0] + " is published" : "published"); }
+    return said.length ? " (" + said.join(", ") + ")" : "";
+  }
+
   // What the interval rests on.
   function basis(a, b, found) {
-    var used = found.used || { loads: [a.loads, b.loads] };
-    var over = (used.runs || a.runs) + " and " + (used.runs || b.runs) + " runs in " + used.loads.join(" and ") + " loads.";
+    var used = found.used || { loads: [a.used[1], b.used[1]] };
+    var over = (used.runs || a.used[0]) + " and " + (used.runs || b.used[0]) + " runs in " + used.loads.join(" and ") + " loads.";
     if (found.p === null) { return "No interval: " + over; }
     if (found.looked) { return "The interval holds however often one looked, paired by load, since the sides took turns: " + over; }
     var sides = [["A", a], [b.letter, b]].filter(function (side) { return side[1].widened; }).map(first).join(" and ");
@@ -244,6 +253,23 @@
       }))));
   }
 
+  // Lines of the table: what is not the same within a row, settings, then versions and power limits by the names of records.
+  function differences(rows) {
+    var settings = rows.map(function (row) { return new Map(Object.entries(row.facts)); });
+    var versions = rows.map(function (row) { return new Map(row.versions.map(function (one) { return [one[0], one.slice(1)]; })); });
+    function namesIn(maps) { return Array.from(new Set(maps.flatMap(function (map) { return Array.from(map.keys()); }))); }
+    function lines(names, words) {
+      return names.map(function (name) { return [name].concat(rows.map(function (_, place) { return words(name, place); })); });
+    }
+    function differ(line) { return new Set(line.slice(1)).size > 1; }
+    function said(name, place) { return (versions[place].get(name) || ["not said"]).join(", "); }
+    var names = namesIn(versions).sort();
+    var pooled = names.filter(function (name) { return versions.some(function (map) { return map.has(name) && map.get(name).length > 1; }); });
+    var others = names.filter(function (name) { return pooled.indexOf(name) < 0; });
+    return lines(pooled, said).concat(
+      lines(namesIn(settings), function (name, place) { return settings[place].get(name) || "\u2013"; }).filter(differ), lines(others, said).filter(differ));
+  }
+
   function show() {
     var rows = chosen.map(function (key) { return byKey.get(key); }).filter(Boolean);
     rows.forEach(function (row, place) { row.letter = String.fromCharCode(65 + place); });
@@ -257,24 +283,20 @@
       return;
     }
     says.textContent = "";
-    var names = Array.from(new Set(rows.flatMap(function (row) { return Object.keys(row.facts); })));
-    var differing = names.filter(function (name) { return new Set(rows.map(function (row) { return row.facts[name] || ""; })).size > 1; });
-    var letters = [""].concat(rows.map(function (row) { return row.letter; }));
+    var differing = differences(rows), letters = [""].concat(rows.map(function (row) { return row.letter; }));
     function line(name, words) { return [name].concat(rows.map(words)); }
     out.append(LJ.h("h2", {}, differing.length ? "What differs" : "Nothing differs in what was asked for"));
     if (differing.length) {
-      out.append(tableOf("What differs", letters, differing.map(function (name) {
-        return line(name, function (row) { return row.facts[name] || "\u2013"; });
-      })));
+      out.append(tableOf("What differs", letters, differing));
     }
     out.append(LJ.h("h2", {}, "Difference"), LJ.h("ul", { class: "findings" }, rows.slice(1).map(function (row) { return verdict(rows[0], row); })));
     var figures = [["J/token", "token"], ["tokens/s", "speed"], ["J per run", "joules"], ["Implied W", "power"]].map(function (figure) {
       return line(figure[0], function (row) { var value = row[figure[1]]; return value ? pm(value.mean, value.half) : "\u2013"; });
     });
     out.append(LJ.h("h2", {}, "Figures"), tableOf("Figures", letters, figures.concat([
-      line("Scope", function (row) { return row.component + ", " + row.source + (row.scope ? ", " + row.scope : ""); }),
+      line("Scope", function (row) { return [row.component, row.source, row.published ? "published" : "", row.scope].filter(Boolean).join(", "); }),
       line("Gain", function (row) { return row.gain === null ? "not known" : "\u00b1 " + number(row.gain * 100) + " %"; }),
-      line("Runs / loads", function (row) { return row.runs + " / " + row.loads; })
+      line("Runs / loads", function (row) { return row.runs + " / " + (row.loads || "\u2013"); })
     ])));
     out.append(LJ.h("p", { class: "footnote" }, "\u00b1 are 95 % intervals. The interval of a difference leaves out zero exactly where the two are " +
       "told apart: the same figures as of ", LJ.h("code", {}, "llmjoules compare"), "."));

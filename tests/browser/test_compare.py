@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import random
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
-from llmjoules.records.cells import cells_of
-from llmjoules.records.compare import Compared, compare
-from llmjoules.records.record import Run, Stopping
+from llmjoules.records.cells import Repeat, cells_of
+from llmjoules.records.compare import Compared, Comparison, compare
+from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.record import Accelerator, Published, Run, Stopping
 from llmjoules.reports import percent
 from llmjoules.sitegen.build import build_site
 from tests.browser.test_pages import Visit, browser  # noqa: F401
-from tests.builders import make_run
+from tests.builders import ESTIMATE, make_run
 from tests.sitegen.inputs import write
 
 pytestmark = pytest.mark.browser
@@ -56,7 +58,29 @@ def powers(name: str, threads: int, watts: list[float]) -> list[Run]:
     ]
 
 
-def cases() -> dict[str, tuple[list[Run], list[Run]]]:
+def published(runs: list[Run]) -> list[Published]:
+    return [
+        Published(
+            id=run.id, schema=run.schema, started_at=run.started_at, model=run.model, system=run.system,
+            workload=run.workload, meters=run.meters, totals=run.totals, tokens=run.tokens, phases=run.phases,
+            source="A paper, table 2", cell=run.cell, class_=run.class_, load=run.load,
+        )
+        for run in runs
+    ]  # fmt: skip
+
+
+def with_versions(runs: list[Run], torch: str, limit_w: float, driver: str = "550") -> list[Run]:
+    boards = (Accelerator(name="A board", power_limit_w=limit_w),)
+    return [
+        msgspec.structs.replace(
+            run, software=run.software | {"torch": torch, "driver": driver},
+            system=msgspec.structs.replace(run.system, accelerators=boards),
+        )
+        for run in runs
+    ]  # fmt: skip
+
+
+def cases() -> dict[str, tuple[list[Repeat], list[Repeat]]]:
     """A and B by the name of their model, which is all that they share beside the work."""
     precise = stopping("precise: ± 1.9 %")
     looks = [stopping("goes on", level, stop=False) for level in (0.0001, 0.004, 0.01)]
@@ -65,6 +89,7 @@ def cases() -> dict[str, tuple[list[Run], list[Run]]]:
     )
     for n, run in enumerate(turns_a[3:] + turns_b[3:]):
         run.stopping = looks[n % 3]
+    older = side("versions", 1, 40, 5)
     return {
         "welch": (side("welch", 1, 40, 5, 3), side("welch", 2, 38, 4, 2, at=20)),
         "far": (side("far", 1, 10, 3), side("far", 2, 80, 3, at=20)),
@@ -75,14 +100,41 @@ def cases() -> dict[str, tuple[list[Run], list[Run]]]:
         "level": (turns_a, turns_b[:5]),  # the last block failed on one side
         "zero": (powers("zero", 1, [1.0, 40.0, 90.0]), powers("zero", 2, [20.0, 21.0, 22.0])),
         "one-run": (powers("one-run", 1, [40.0]), powers("one-run", 2, [30.0, 31.0])),
+        "published": (published(side("published", 1, 40, 3, 2)), published(side("published", 2, 30, 3, 2, at=20))),
+        "one-published": (side("one-published", 1, 40, 3, 2), published(side("one-published", 2, 25, 4, at=20))),
+        "versions": (
+            with_versions(older[:3], "2.11.0", 300) + with_versions(older[3:], "2.12.0", 300),
+            with_versions(side("versions", 2, 30, 4, at=30), "2.12.0", 250.5, "560"),
+        ),
         "equal": (powers("equal", 1, [40.0, 40.0]), powers("equal", 2, [40.0, 40.0])),
     }
 
 
+def refused() -> dict[str, tuple[list[Repeat], list[Repeat]]]:
+    """As `cases`; the command refuses them, and says what the value is."""
+    estimates, counts = (side("published-sources", *of, 3, 2) for of in ((1, 40), (2, 30)))
+    for run in estimates:
+        run.meters = ESTIMATE, *run.meters[1:]
+        run.totals = {"cpu": msgspec.structs.replace(run.totals["cpu"], source="modelled")}
+    return {"published-sources": (published(estimates), published(counts))}
+
+
+class Both(NamedTuple):
+    """What the command finds of a case and what the page says. differing: the table of what differs, as lists of words.
+
+    whole: None where the command refuses.
+    """
+
+    comparison: Comparison | None
+    whole: Compared | None
+    why: str
+    page: dict[str, str]
+    differing: list[list[str]]
+
+
 @pytest.fixture(scope="module")
-def both(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Compared, dict[str, Any]]]:  # noqa: F811
-    """Of each case what the command finds and what the page says."""
-    folder, records = tmp_path_factory.mktemp("compare"), cases()
+def both(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Both]:  # noqa: F811
+    folder, records = tmp_path_factory.mktemp("compare"), cases() | refused()
     (folder / "plotly.js").write_text("// no chart is looked at\n")
     build_site(
         [write(folder / "in" / "r.jsonl", [run for sides in records.values() for run in (*sides[0], *sides[1])])],
@@ -98,9 +150,16 @@ def both(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tu
         visit.page.goto(f"{(folder / 'site' / 'compare.html').as_uri()}#v1;s={keys[name, '1']},{keys[name, '2']}")
         item = visit.page.locator(".findings li")
         said = item.evaluate("item => ({...item.dataset, words: item.textContent.replaceAll('\\u2212', '-')})")
-        [comparison], _ = compare(cells_of(a), cells_of(b))
+        differing = visit.page.get_by_role("region", name="What differs").locator("tbody tr").evaluate_all(
+            "lines => lines.map(line => Array.from(line.children, cell => cell.textContent))"
+        )  # fmt: skip
+        try:
+            [comparison], _ = compare(cells_of(a), cells_of(b))
+        except LlmjoulesError as error:
+            found[name] = Both(None, None, str(error), said, differing)
+            continue
         [whole] = [one for one in comparison.compared if one.figure == "whole"]
-        found[name] = whole, said
+        found[name] = Both(comparison, whole, "", said, differing)
     visit.context.close()
     assert not visit.complaints
     return found
@@ -108,7 +167,7 @@ def both(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tu
 
 @pytest.mark.parametrize("name", list(cases()))
 def test_page_and_command_find_the_same_difference(both: Any, name: str) -> None:
-    command, page = both[name]
+    command, page = both[name].whole, both[name].page
     found = command.difference
     for key, value in (("percent", found.percent), ("low", found.percent_low), ("high", found.percent_high)):
         assert page[key] == "null" if value is None else float(page[key]) == pytest.approx(value, rel=1e-6, abs=1e-7)
@@ -120,15 +179,42 @@ def test_page_and_command_find_the_same_difference(both: Any, name: str) -> None
         more = "less" if command.verdict == "cheaper" else "more"
         assert f"takes {percent(found, positive=True)} {more} energy" in words
     if found.power is not None and command.verdict in ("cheaper", "dearer"):
-        assert f"{found.power.value:.1f}"[:3] in words
+        [(value, half)] = re.findall(r"of the difference, (-?[\d.]+) ± ([\d.]+) J/token come from power", words)
+        rounding = 0.51 * 10 ** -len(half.partition(".")[2])
+        assert float(value) == pytest.approx(found.power.value, abs=rounding)
+        assert float(half) == pytest.approx(found.power.half_width, abs=rounding)
     assert f"{command.runs[0]} and {command.runs[1]} runs in {command.loads[0]} and {command.loads[1]} loads" in words
     assert ("since the sides took turns" in words) is found.paired
     assert ("counts 1.15 times" in words) is (max(command.widened) > 1)
 
 
+def test_what_the_command_refuses_gets_no_ratio_on_the_page(both: Any) -> None:
+    [refused] = [case for case in both.values() if case.comparison is None]
+    assert "cpu (modelled) is not cpu (measured)" in refused.why
+    assert "B is not compared: one is estimated, the other measured" in refused.page["words"]
+    assert "percent" not in refused.page
+
+
+def test_published_figures_are_called_so(both: Any) -> None:
+    assert "energy per token (published)" in both["published"].page["words"]
+    assert "energy per token (B is published)" in both["one-published"].page["words"]
+    assert "published" not in both["welch"].page["words"]
+
+
+def test_versions_and_power_limits_stand_on_the_page_as_in_the_command(both: Any) -> None:
+    case = both["versions"]
+    assert case.differing[0] == ["torch", "2.11.0, 2.12.0", "2.12.0"], "what differs within a row comes first"
+    assert case.comparison.differing["power limit"] == ("300 W", "250.5 W")
+    page = {name: (a, b) for name, a, b in case.differing}
+    for name in ("torch", "driver", "power limit"):
+        assert page[name] == case.comparison.differing[name]
+    assert "transformers" not in page
+    assert "torch" not in {line[0] for line in both["welch"].differing}
+
+
 def test_the_cases_are_of_every_kind(both: Any) -> None:
     """Else agreement would mean little."""
-    commands = {name: command for name, (command, _) in both.items()}
+    commands = {name: case.whole for name, case in both.items() if case.whole is not None}
     assert {command.verdict for command in commands.values()} == {"cheaper", "dearer", "not told apart", "unknown"}
     assert {name for name, command in commands.items() if command.difference.paired} == {"turns", "level"}
     assert commands["level"].difference.alpha == 0.01

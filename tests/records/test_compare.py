@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from llmjoules.records.cells import Cell, Selection, cells_of, differences, pair
 from llmjoules.records.compare import Comparison, check, compare
 from llmjoules.records.errors import LlmjoulesError
-from llmjoules.records.record import Channel, DeviceState, MeterInfo, Run, Stopping, encode
+from llmjoules.records.record import Accelerator, Channel, DeviceState, MeterInfo, Run, Stopping, encode
 from tests.builders import ESTIMATE, NVML, RAPL, make_run
 
 MOCK = MeterInfo(name="mock", channels=(Channel(id="cpu:0", component="cpu", kind="counter", source="simulated"),))
@@ -59,6 +59,18 @@ def test_what_differs_comes_first_by_name() -> None:
     assert found.compared[0].verdict == "cheaper"
     assert found.compared[0].difference.percent == pytest.approx(-25.0)
     assert [row.figure for row in found.compared] == ["whole", "prefill", "decode"]
+
+
+def test_power_limits_that_differ_are_told_and_software_that_is_absent_is_not() -> None:
+    boards = (Accelerator(name="A board", power_limit_w=300.0), Accelerator(name="A board", power_limit_w=300.0))
+    lower = (*boards[:1], Accelerator(name="A board", power_limit_w=250.5))
+    sides = [
+        [replace(run, system=replace(run.system, accelerators=on), software={"driver": driver}) for run in side]
+        for side, on, driver in ((runs(), boards, None), (runs(day=2), lower, "550"))
+    ]
+    found = one(*sides)
+    assert found.differing["power limit"] == ("300 W", "250.5 W + 300 W")
+    assert found.differing["driver"] == ("not said", "550")
 
 
 def test_prefill_is_per_prompt_token_and_decode_per_decoded_one() -> None:
