@@ -45,12 +45,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone (`| head`); keep Python from complaining about it on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        print(_denied(error), file=sys.stderr)
+        return WRONG_USE
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         print("The output cannot be written.\nWhy: no space is left.", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return WRONG_USE
+
+
+def _denied(error: PermissionError) -> LlmjoulesError:
+    """Wherever a file or folder that a user named is looked at: only users can open it to themselves."""
+    return LlmjoulesError(f"Cannot use {error.filename}.", f"{error.strerror}.", "Ask for permission on it.")
 
 
 def _terminate(*_: object) -> NoReturn:

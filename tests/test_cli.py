@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import resource
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from llmjoules.records.record import encode
+from tests.builders import make_run
 from tests.runner.conftest import Cli, Measured, cache, cli, environment, measure, three_runs
 
 __all__ = ["cache", "cli", "environment", "measure", "three_runs"]  # fixtures that are used here too
@@ -58,6 +61,48 @@ def test_a_mistake_is_answered_in_a_few_lines(words: str, hint: str, cli: Cli, t
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert sorted(tmp_path.rglob("*")) == before
+
+
+DENIED = [
+    "build-site {closed} --out site",
+    "build-site {closed}/sub --out site",
+    "build-site {open} --out site --templates {closed}/look",
+    "export {closed} --format csv",
+    "export {open} --format csv --out {closed}/x.csv",
+    "compare {closed}#threads=1 {open}",
+    "check {closed}/x.jsonl --baseline {open}",
+    "fit {closed}",
+    "import csv {closed}/x.csv",
+    "measure --model {closed}/model --meter mock",
+    "measure --model dummy:llama-tiny --meter mock --plugin {closed}/x.py",
+    "measure --model dummy:llama-tiny --meter mock --out {closed}/x",
+]
+
+
+def without_rights_of_root() -> None:
+    """In the process to be: root reads every file, unless it lacks CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH."""
+    if os.geteuid() == 0:
+        for capability in (1, 2):
+            ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="takes rights away from root by prctl(2)")
+@pytest.mark.parametrize("words", DENIED)
+def test_what_may_not_be_looked_at_is_named_in_a_few_lines(words: str, cli: Cli, tmp_path: Path) -> None:
+    closed, other = tmp_path / "closed", tmp_path / "open"
+    for folder in (closed, other):
+        folder.mkdir()
+        (folder / "r.jsonl").write_bytes(encode(make_run(load=folder.name)) + b"\n")
+    closed.chmod(0)
+    said = words.format(closed=closed, open=other).split()
+    done = cli(*said, cwd=tmp_path, preexec_fn=without_rights_of_root)
+    closed.chmod(0o755)
+    assert done.returncode == 2, done.stderr
+    assert str(closed) in done.stderr
+    assert "Why: Permission denied." in done.stderr
+    assert len(done.stderr.splitlines()) <= 3, done.stderr
+    assert done.stdout == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["closed", "open"]
 
 
 def test_a_full_disk_is_said_and_no_torn_line_stays(cli: Cli, three_runs: Measured, tmp_path: Path) -> None:

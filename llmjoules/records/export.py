@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -31,7 +32,8 @@ def export(
     strict: any line that is not a record is an error; without it such lines go to `on_bad`.
     Raises LlmjoulesError where there is nothing to read, or pyarrow is missing for Parquet.
     """
-    records = read_all(results, on_bad, model=model, strict=strict)
+    found = read_all(results, on_bad, model=model, strict=strict)
+    records = chain([next(found)], found)  # where there is none, that is said before anything is written
     if form == "csv":
         write_csv(rows(records), stream)
     elif form == "parquet":
@@ -99,10 +101,11 @@ def output(out: Path, results: Sequence[str | Path]) -> Iterator[BinaryIO]:
 
     results: what is read meanwhile, which must not be written over.
     """
-    if out.exists() and any(out.samefile(file) for file in results_files(Path(source) for source in results)):
-        raise LlmjoulesError(f"{out} is one of the files to read.", "It would be lost.", "Name another file: --out")
     try:
-        if out.exists() and not out.is_file():  # a pipe or device; for a folder this raises
+        there = out.exists()
+        if there and any(out.samefile(file) for file in results_files(Path(source) for source in results)):
+            raise LlmjoulesError(f"{out} is one of the files to read.", "It would be lost.", "Name another file: --out")
+        if there and not out.is_file():  # a pipe or device; for a folder this raises
             with out.open("wb") as stream:
                 yield stream
             return

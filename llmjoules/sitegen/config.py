@@ -63,10 +63,13 @@ def read_config(given: Path | None, results: list[Path]) -> SiteConfig:
 
 
 def _found(results: list[Path]) -> Path | None:
-    places = [
-        place for folder in results if folder.is_dir() for place in (folder / NAME, folder.absolute().parent / NAME)
-    ]
-    return next((place for place in places if place.is_file()), None)
+    try:
+        folders = [folder for folder in results if folder.is_dir()]
+        places = [place for folder in folders for place in (folder / NAME, folder.absolute().parent / NAME)]
+        return next((place for place in places if place.is_file()), None)
+    except OSError as error:  # a folder that may not be entered: of what lies in it even the kind is unknown
+        fix = "Ask for permission on its folder."
+        raise LlmjoulesError(f"Cannot read {error.filename}.", f"{error.strerror}.", fix) from error
 
 
 def _check_keys(file: Path, said: object, kind: type[Struct], prefix: str) -> None:

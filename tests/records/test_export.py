@@ -317,6 +317,20 @@ def test_a_file_of_the_studys_goes_through_both_commands(tmp_path: Path) -> None
     assert stdev(joules) == pytest.approx(answer["sd"], rel=1e-6)
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl", "model-card"])
+def test_where_there_is_nothing_to_export_nothing_is_written(
+    form: str, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    for words in (
+        [tmp_path / "empty.jsonl"],
+        [tmp_path / "missing"],
+        [store(tmp_path / "r", make_run()), "--model", "another"],
+    ):
+        assert main(["export", *map(str, words), "--format", form]) == 2
+        assert capsysbinary.readouterr().out == b""
+
+
 def test_without_their_libraries_parquet_and_frames_say_how_to_install_them(tmp_path: Path) -> None:
     """pyarrow and pandas are hidden from the import system, as in the base install."""
     store(tmp_path / "r", make_run())
