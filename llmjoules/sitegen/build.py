@@ -88,7 +88,7 @@ def build_site(
             with without_collector():
                 report = build.last_report() or build.make(sources, on_bad)
             if build.made:
-                folder.replace(real, build.staged, set(build.kept), ours)
+                folder.replace(real, build.staged, set(build.kept), ours, Path(beside, "before"))
                 build.remember(report)
             elif on_bad is not None:
                 for line in build.bad_lines(report):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
 import re
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import psutil
@@ -43,29 +45,111 @@ def may_write(folder: Path, marker: str) -> bool:
     return folder.is_dir() and (_plain_file(folder / marker) or not any(folder.iterdir()))
 
 
-def replace(real: Path, staged: Path, kept: set[str], ours: set[str]) -> None:
+def replace(real: Path, staged: Path, kept: set[str], ours: set[str], aside: Path) -> None:
     """Move the staged files in, unchanged ones excepted, and remove those of ours that are neither staged nor `kept`.
 
     The marker names old and new files before the first is moved, so that a stop half-way leaves none that the next
-    build would take for someone else's. What pages refer to comes before them, and the home page last. Raises
-    LlmjoulesError, before anything is changed, where a file that is not ours or a link stands in the way.
+    build would take for someone else's. What pages refer to comes before them, and the home page last. What stood there
+    before is kept in the new folder `aside`, and put back when anything fails. Raises LlmjoulesError where a file that
+    is not ours or a link stands in the way, or the disk fails; all is then as it was.
     """
     moved = sorted((path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file()), key=_turn)
     for name in moved:
         _check_way(real, name, ours)
     made = kept | set(moved)
+    change = _Change(real / MARKER, aside)
     try:
-        real.mkdir(parents=True, exist_ok=True)
+        aside.mkdir()
+        change.make_folder(real)
         if made != ours:
-            _write_marker(real, ours | made)
+            change.mark(ours | made)
         for name in moved:
-            _move(staged / name, real / name)
+            change.move(staged / name, real / name)
         for name in sorted(ours - made):
-            _remove(real, name)
+            change.remove(real, name)
         if made != ours:
-            _write_marker(real, made)
+            change.mark(made)
     except OSError as error:
+        change.undo()
         raise cannot_write(real, error) from error
+    except BaseException:  # Ctrl-C
+        change.undo()
+        raise
+
+
+class _Change:
+    """Of the files of a site, one by one; what has been done can be undone."""
+
+    def __init__(self, marker: Path, aside: Path) -> None:
+        self._marker, self._aside = marker, aside
+        self._before: dict[Path, Path | None] = {}  # where the file lies now that stood there before, if one did
+        self._folders: list[Path] = []
+
+    def mark(self, names: Iterable[str]) -> None:
+        """Write the marker."""
+        part = self._marker.with_name(f"{MARKER}.part")
+        body = {
+            "note": "Written by llmjoules build-site; these files are replaced and removed by it.",
+            "files": sorted(names),
+        }
+        self._keep(self._marker)
+        self._keep(part)
+        part.write_text(json.dumps(body, indent=1) + "\n", "utf-8")
+        part.replace(self._marker)
+
+    def move(self, source: Path, target: Path) -> None:
+        self.make_folder(target.parent)
+        if not _same(source, target):
+            self._keep(target)
+            _move(source, target)
+
+    def remove(self, real: Path, name: str) -> None:
+        target = real / name
+        parents = [real / parent for parent in list(target.relative_to(real).parents)[:-1]]
+        if not all(map(_plain_folder, parents)) or not _plain_file(target):
+            return
+        self._keep(target)
+        target.unlink()
+        for parent in parents:
+            if any(parent.iterdir()):
+                return
+            parent.rmdir()
+
+    def make_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            self.make_folder(folder.parent)
+            folder.mkdir(exist_ok=True)
+            self._folders.append(folder)
+
+    def undo(self) -> None:
+        """Put back what can be. Where something cannot, the marker stays, which names all: the next build mends it."""
+        whole = True
+        for target, kept in reversed(self._before.items()):
+            if target == self._marker and not whole:
+                continue
+            try:
+                if kept is None:
+                    target.unlink(missing_ok=True)
+                else:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    _move(kept, target)
+            except OSError:
+                whole = False
+        for folder in reversed(self._folders):
+            with suppress(OSError):  # something is in it
+                folder.rmdir()
+
+    def _keep(self, target: Path) -> None:
+        """Where there is a file, give it a second name, so that no reader of the site ever finds none."""
+        if target in self._before:
+            return
+        kept = self._aside / str(len(self._before)) if os.path.lexists(target) else None
+        if kept is not None:
+            try:
+                os.link(target, kept)
+            except OSError:  # another disk, or one that knows no second names
+                shutil.copy2(target, kept)
+        self._before[target] = kept
 
 
 def _turn(name: str) -> tuple[bool, bool, str]:
@@ -132,37 +216,21 @@ def _in_the_way(path: Path) -> LlmjoulesError:
     )
 
 
-def _move(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if (
+def _same(source: Path, target: Path) -> bool:
+    return (
         target.exists()
         and target.stat().st_size == source.stat().st_size
         and target.read_bytes() == source.read_bytes()
-    ):
-        return
-    shutil.move(source, target)
+    )
 
 
-def _remove(real: Path, name: str) -> None:
-    target = real / name
-    parents = [real / parent for parent in list(target.relative_to(real).parents)[:-1]]
-    if not all(map(_plain_folder, parents)) or not _plain_file(target):
-        return
-    target.unlink()
-    for parent in parents:
-        if any(parent.iterdir()):
-            return
-        parent.rmdir()
-
-
-def _write_marker(real: Path, names: Iterable[str]) -> None:
-    part = real / f"{MARKER}.part"
-    body = {
-        "note": "Written by llmjoules build-site; these files are replaced and removed by it.",
-        "files": sorted(names),
-    }
-    part.write_text(json.dumps(body, indent=1) + "\n", "utf-8")
-    part.replace(real / MARKER)
+def _move(source: Path, target: Path) -> None:
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.copy2(source, target)  # the site's folder is a disk of its own
 
 
 def _plain_file(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
@@ -270,6 +271,131 @@ def test_a_script_that_cannot_be_read_says_what_is_wrong_with_it(results: Path, 
     assert not out.exists()
 
 
+class Disk:
+    """A disk that fails at its n-th step in the site, once or from then on. links: whether it knows links.
+
+    one: whether the site is on the disk of the folder that it lies in.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch, site: Path, *, links: bool = True, one: bool = True) -> None:
+        self.site, self.links, self.one = site, links, one
+        self.steps, self.failing = 0, range(0)
+        self.error: BaseException = OSError(errno.ENOSPC, "No space left on device")
+        for name in ("mkdir", "link", "replace", "unlink", "rmdir"):
+            patch.setattr(os, name, self.step(name, getattr(os, name)))
+
+    def step(self, name: str, really: Any) -> Any:
+        def wrapped(*args: Any, **options: Any) -> Any:
+            within = [self.site in (Path(arg), *Path(arg).parents) for arg in args if isinstance(arg, str | Path)]
+            if any(within):
+                self.steps += 1
+                if self.steps - 1 in self.failing:
+                    raise self.error
+                if name == "link" and not self.links:
+                    raise PermissionError(errno.EPERM, "Operation not permitted")
+                if name in ("link", "replace") and not self.one and not all(within):
+                    raise OSError(errno.EXDEV, "Invalid cross-device link")
+            return really(*args, **options)
+
+        return wrapped
+
+
+def everything_in(place: Path) -> dict[str, Any]:
+    """Folders too, and the times of files."""
+    return {
+        path.relative_to(place).as_posix(): path.is_dir() or (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in place.rglob("*")
+    }
+
+
+OLD = {"index.html": "old", "kept.html": "kept", "same.html": "same", "runs/a.html": "old", "gone/far/b.html": "old"}
+NEW = {"index.html": "new", "same.html": "same", "runs/a.html": "new", "runs/c.html": "new", "come/far/d.html": "new"}
+
+
+def lay(place: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(content)
+    return place
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("disk", [{}, {"links": False}, {"one": False}], ids=["plain", "no links", "two disks"])
+@pytest.mark.parametrize("first", [True, False])
+def test_wherever_moving_fails_the_old_site_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, disk: dict[str, bool], first: bool
+) -> None:
+    undone = at = 0
+    while True:
+        place = tmp_path / str(at)
+        site, ours, kept = place / "site", set(OLD), {"kept.html"}
+        if first:
+            ours, kept = set(), set()
+        else:
+            folder.replace(site, lay(place / "old", OLD), set(), set(), place / "unused")
+            (site / "runs" / "notes.txt").write_text("mine")
+        before, staged = everything_in(site), lay(place / "new", NEW)
+        with monkeypatch.context() as patch:
+            failing = Disk(patch, site, **disk)
+            failing.error, failing.failing = error, range(at, at + 1)
+            raised = replaced(site, staged, kept, ours, place / "before")
+        if raised is not None:
+            assert error in (raised, raised.__cause__)
+            assert everything_in(site) == before
+            assert site.exists() != first
+            undone += 1
+        else:  # no step failed, or one that may: there is no link then but a copy
+            now = tree(site)
+            assert set(json.loads(now.pop(MARKER))["files"]) == NEW.keys() | kept
+            rest = {} if first else {"kept.html": "kept", "runs/notes.txt": "mine"}
+            assert now == {name: content.encode() for name, content in (NEW | rest).items()}
+        if failing.steps <= at:
+            break
+        at += 1
+    assert undone > 10
+
+
+def replaced(*args: Any) -> BaseException | None:
+    try:
+        folder.replace(*args)
+    except (LlmjoulesError, KeyboardInterrupt) as raised:
+        return raised
+    return None
+
+
+def test_a_build_that_fails_while_moving_leaves_the_old_site_as_it_was(
+    tmp_path: Path, results: Path, out: Path, plotly_stub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(results, out, plotly_stub)
+    before = everything_in(out)
+    write(results, runs(model="New-model"))
+    with monkeypatch.context() as patch:
+        disk = Disk(patch, out)
+        disk.failing = range(40, 42)  # no link and no move
+        assert "No space left" in refused(results, out, plotly_stub).why
+        assert disk.steps > 60  # what had been moved was moved back
+    assert everything_in(out) == before
+    assert sorted(path.name for path in out.parent.iterdir()) == [".site-cache", "results", "site"]
+    build(results, out, plotly_stub)
+    build(results, tmp_path / "expected", plotly_stub)
+    assert tree(out) == tree(tmp_path / "expected")
+
+
+def test_where_nothing_can_be_put_back_the_next_build_makes_the_site_whole(
+    tmp_path: Path, results: Path, out: Path, plotly_stub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(results, out, plotly_stub)
+    (out / "runs" / "notes.txt").write_text("mine")
+    write(results, runs(model="New-model"))
+    with monkeypatch.context() as patch:
+        Disk(patch, out).failing = range(40, 1_000_000)
+        refused(results, out, plotly_stub)
+    assert set(tree(out)) - {"runs/notes.txt", MARKER} <= set(json.loads((out / MARKER).read_text())["files"])
+    build(results, out, plotly_stub)
+    build(results, tmp_path / "expected", plotly_stub)
+    assert tree(out) == {**tree(tmp_path / "expected"), "runs/notes.txt": b"mine"}
+
+
 # A build that is killed just before its n-th step on the way to the new site.
 KILLED = """
 import os, signal, sys
@@ -277,19 +403,26 @@ from llmjoules.sitegen import folder
 from llmjoules.sitegen.build import build_site
 
 results, out, script, at = sys.argv[1:]
-steps = 0
+steps, moving = 0, False
 
 def dying(step):
-    def wrapped(*args):
+    def wrapped(*args, **options):
         global steps
-        if steps == int(at):
+        if moving and steps == int(at):
             os.kill(os.getpid(), signal.SIGKILL)
-        steps += 1
-        return step(*args)
+        steps += moving
+        return step(*args, **options)
     return wrapped
 
-for name in ("_write_marker", "_move", "_remove"):
-    setattr(folder, name, dying(getattr(folder, name)))
+def replace(*args, really=folder.replace):
+    global moving
+    moving = True
+    really(*args)
+    moving = False
+
+for name in ("mkdir", "link", "replace", "unlink", "rmdir"):
+    setattr(os, name, dying(getattr(os, name)))
+folder.replace = replace
 build_site([results], out, plotly_js=script)
 print(steps)
 """
