@@ -197,7 +197,11 @@ def test_what_the_command_refuses_gets_no_ratio_on_the_page(both: Any) -> None:
 
 def test_published_figures_are_called_so(both: Any) -> None:
     assert "energy per token (published)" in both["published"].page["words"]
-    assert "energy per token (B is published)" in both["one-published"].page["words"]
+    one = both["one-published"]
+    assert "energy per token (B is published)" in one.page["words"]
+    assert ["Kind", "run", "published"] in one.differing
+    assert "class" not in one.comparison.differing
+    assert "The work is not the same" not in one.page["words"]
     assert "published" not in both["welch"].page["words"]
 
 
