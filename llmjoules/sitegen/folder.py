@@ -132,7 +132,7 @@ class _Change:
                     target.unlink(missing_ok=True)
                 else:
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    _move(kept, target)
+                    shutil.move(kept, target)
             except OSError:
                 whole = False
         for folder in reversed(self._folders):
