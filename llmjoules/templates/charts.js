@@ -175,10 +175,16 @@
     return words.length ? "#" + [VERSION].concat(words).join(";") : "";
   };
 
-  // A new entry in the history for a choice; while the reader types, the last one is rewritten.
-  LJ.choose = function (chosen, typing) {
-    history[typing ? "replaceState" : "pushState"](null, "", location.pathname + location.search + LJ.link(chosen));
+  // A new entry in the history for a choice. field: the name of one that the reader types into, of which all keys until
+  // the next other change make a single entry.
+  var typed = "";
+
+  LJ.choose = function (chosen, field) {
+    if (LJ.link(chosen) === location.hash) { return; }
+    history[field && field === typed ? "replaceState" : "pushState"](null, "", location.pathname + location.search + LJ.link(chosen));
+    typed = field || "";
   };
+  addEventListener("popstate", function () { typed = ""; });
 
   // A stretch of the x axis in another ground; null for none.
   LJ.mark = function (box, span) {

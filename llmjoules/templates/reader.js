@@ -21,9 +21,9 @@
     return field ? field.dataset.standard || "" : "";
   }
 
-  function choose(key, value, typing) {
+  function choose(key, value, field) {
     state[key] = value;
-    LJ.choose(link(state), typing);
+    LJ.choose(link(state), field);
     show();
   }
 
@@ -157,7 +157,11 @@
     return places;
   }
 
-  function order() { return state.sort || (state.together === "1" ? "token" : ""); }
+  // The column of energy is sorted by the figure that it shows: while there are prices, that of a request.
+  function order() {
+    var asked = state.sort || (state.together === "1" ? "token" : "");
+    return KINDS[state.as] ? asked.replace(/joules$/, "request") : asked;
+  }
 
   // One in doubt comes last, whatever the order.
   function ordered(items) {
@@ -269,7 +273,16 @@
     carbon: { unit: function () { return "gCO\u2082e"; }, factor: function () { return price("grid", 1e-3); } }
   };
 
-  function price(key, scale) { var value = number(state[key]); return value === null || value < 0 ? null : value * scale; }
+  function price(key, scale) { var value = number(state[key]); return value === null ? null : value * scale; }
+
+  // The fields of prices that are shown and hold less than there can be: with these nothing is worked out.
+  function refused() {
+    return fields.filter(function (field) { return field.min && field.closest(".prices"); }).filter(function (field) {
+      var value = number(state[field.name]), wrong = value !== null && value < Number(field.min) && !field.closest("[hidden]");
+      field.setAttribute("aria-invalid", String(wrong));
+      return wrong;
+    });
+  }
 
   function short(value) {
     var size = Math.abs(value);
@@ -291,6 +304,7 @@
     BOX.querySelectorAll("[data-for]").forEach(function (part) {
       part.hidden = part.dataset.for.split(" ").indexOf(state.as) < 0;
     });
+    var wrong = refused();
     place.textContent = kind ? kind.unit() + (day === null ? " per 1,000 requests" : " a day") : originals.get(head);
     groups.forEach(function (group) {
       group.rows.forEach(function (item) {
@@ -298,7 +312,7 @@
         if (!originals.has(cell)) { originals.set(cell, Array.from(cell.childNodes)); }
         if (!kind) { cell.replaceChildren.apply(cell, originals.get(cell)); return; }
         var joules = figure(item, "request"), half = figure(item, "requestHalf"), factor = kind.factor();
-        var scale = factor === null || joules === null ? null : factor / 3600 * requests * (pue || 1);
+        var scale = wrong.length || factor === null || joules === null ? null : factor / 3600 * requests * (pue === null ? 1 : pue);
         cell.replaceChildren();
         var words = document.createElement("span");
         words.className = "num";
@@ -315,7 +329,11 @@
     });
     var said = BOX.querySelector("[data-derived]");
     said.hidden = !kind;
-    if (kind) {
+    if (wrong.length) {
+      said.textContent = wrong.map(function (field) {
+        return field.labels[0].firstChild.textContent.trim() + " cannot be below " + field.min;
+      }).join("; ") + ": no figure is worked out.";
+    } else if (kind) {
       said.textContent = "Derived: joules of a request, of a batch each row\u2019s part, / 3600 \u00d7 " + (day === null ? "1,000 requests" : short(day) + " requests a day") +
         (state.as === "money" ? " \u00d7 " + (number(state.price) === null ? "a price that you give" : short(number(state.price)) + " " + (state.currency || "money") + "/kWh") : "") +
         (state.as === "carbon" ? " \u00d7 " + (number(state.grid) === null ? "a grid intensity that you give" : short(number(state.grid)) + " gCO\u2082e/kWh") : "") +
@@ -370,7 +388,7 @@
   fields.forEach(function (field) {
     var typing = field.type === "text" || field.type === "number" || field.type === "search";
     field.addEventListener(typing ? "input" : "change", function () {
-      choose(field.name, field.type === "checkbox" ? (field.checked ? "1" : "0") : field.value.trim(), typing);
+      choose(field.name, field.type === "checkbox" ? (field.checked ? "1" : "0") : field.value.trim(), typing && field.name);
     });
   });
   BOX.querySelector("[data-reset]").addEventListener("click", function () {

@@ -203,14 +203,14 @@
     var id = /[#;&]id=([a-z0-9-]+)/.exec(location.hash) || /\/runs\/([a-z0-9-]+)\.html$/.exec(location.pathname), found = null;
     if (!id) { fail("The address names no run."); return; }
     if (id[1] === shown) { return; }  // another span of it
-    shown = id[1];
-    LJ.load("where/" + id[1].slice(-8, -6)).then(function (where) {
-      found = Object.prototype.hasOwnProperty.call(where, id[1]) ? where[id[1]] : null;
+    var asked = shown = id[1];
+    LJ.load("where/" + asked.slice(-8, -6)).then(function (where) {
+      found = Object.prototype.hasOwnProperty.call(where, asked) ? where[asked] : null;
       if (!found) { throw new Error("There is no run of this name."); }
       return Promise.all([LJ.packed("runs/" + found[0]), found[2] ? LJ.load("settings/" + found[2].slice(0, 2)) : {}]);
     }).then(function (loaded) {
-      draw(loaded[0][found[1]], loaded[1][found[2]]);
-    }).catch(function (error) { fail(error.message); });
+      if (asked === shown) { draw(loaded[0][found[1]], loaded[1][found[2]]); }  // else the reader has gone on
+    }).catch(function (error) { if (asked === shown) { fail(error.message); } });
   }
 
   addEventListener("hashchange", show);

@@ -77,7 +77,7 @@
   function turn(words, to) {
     var button = h("button", { type: "button" }, words);
     button.disabled = to < 0 || to * SIZE >= found.length || to === page;
-    button.addEventListener("click", function () { page = to; choose(false); show(); results.scrollIntoView(); });
+    button.addEventListener("click", function () { page = to; choose(); show(); results.scrollIntoView(); });
     return button;
   }
 
@@ -110,7 +110,7 @@
     page = Math.max(parseInt(asked.page, 10) - 1 || 0, 0);
     all.addEventListener("click", function () {
       wanted = {};
-      choose(false);
+      choose();
       restore();
     });
     var names = Object.keys(wanted);
@@ -118,18 +118,18 @@
     if (LJ.link(asked) || index) { find(); }
   }
 
-  function choose(typing) {
-    LJ.choose(Object.assign({}, wanted, { find: search.value.trim() || null, sort: order.value || null, page: page ? page + 1 : null }), typing);
+  function choose(field) {
+    LJ.choose(Object.assign({}, wanted, { find: search.value.trim() || null, sort: order.value || null, page: page ? page + 1 : null }), field);
   }
 
-  function changed(typing) {
+  function changed(field) {
     page = 0;
-    choose(typing);
+    choose(field);
     find();
   }
 
-  search.addEventListener("input", function () { changed(true); });
-  order.addEventListener("change", function () { changed(false); });
+  search.addEventListener("input", function () { changed("find"); });
+  order.addEventListener("change", function () { changed(); });
   addEventListener("popstate", restore);
   addEventListener("hashchange", restore);
   restore();

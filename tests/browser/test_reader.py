@@ -7,6 +7,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from llmjoules.sitegen.build import build_site
@@ -150,6 +151,104 @@ def test_joules_become_money_by_the_readers_price_and_say_that_they_are_derived(
     assert link(page) == "#v1;as=money;currency=EUR;day=2000;price=0.30;pue=1.5"
     page.get_by_label("Energy as").select_option("j")
     assert cell.text_content().startswith("60")
+    assert home.complaints == []
+
+
+def costs(page: Any) -> list[float]:
+    rows = page.locator("tr.first:visible td[data-cost]").all_text_contents()
+    return [float(words.split(" ± ")[0]) for words in rows if words != "–"]
+
+
+def test_a_price_tag_is_sorted_by_what_it_shows(browser: Any, tmp_path: Path) -> None:  # noqa: F811
+    """Two settings with a batch of 1 and two of 8: of 8 requests 160 J and 1,600 J are less each than 100 J of one."""
+    one = make_run().workload
+    eight = msgspec.structs.replace(one, batch_size=8)
+    records = [
+        make_run(id=f"{place}", model=f"M-{place}", threads=place, inference_w=watts, workload=work)
+        for place, (watts, work) in enumerate(((50.0, one), (200.0, one), (80.0, eight), (800.0, eight)), 1)
+    ]
+    build_site([write(tmp_path / "in" / "r.jsonl", records)], tmp_path / "site")
+    opened = Visit(browser, tmp_path / "site", viewport={"width": 1280, "height": 900})
+    opened.open("index.html")
+    page = opened.page
+    page.get_by_label("All kinds in one list").check()
+    head = page.locator("th[data-energy]")
+    head.get_by_role("button").click()
+    assert costs(page) == [100, 160, 400, 1600]
+    page.get_by_label("Energy as").select_option("wh")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert costs(page) == pytest.approx([joules / 3.6 for joules in (20, 100, 200, 400)], rel=0.01)
+    head.get_by_role("button").click()
+    assert costs(page) == pytest.approx([joules / 3.6 for joules in (400, 200, 100, 20)], rel=0.01)
+    page.get_by_label("Energy as").select_option("j")
+    assert costs(page) == [1600, 400, 160, 100]
+    assert opened.complaints == []
+    opened.context.close()
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "said"),
+    [
+        ("PUE", "0", "PUE cannot be below 1: no figure is worked out."),
+        ("PUE", "0.9", "PUE cannot be below 1: no figure is worked out."),
+        ("Requests a day", "-5", "Requests a day cannot be below 0: no figure is worked out."),
+    ],
+)
+def test_a_figure_that_cannot_be_is_refused_and_named(home: Visit, field: str, given: str, said: str) -> None:
+    page = home.page
+    page.get_by_label("Energy as").select_option("wh")
+    right = costs(page)
+    assert right
+    page.get_by_label(field).fill(given)
+    assert costs(page) == []
+    assert page.locator("[data-derived]").text_content() == said
+    assert page.get_by_label(field).get_attribute("aria-invalid") == "true"
+    page.get_by_label(field).fill("")
+    assert costs(page) == right
+    assert page.get_by_label(field).get_attribute("aria-invalid") == "false"
+    assert home.complaints == []
+
+
+def test_a_burst_of_typing_is_one_step_back(home: Visit) -> None:
+    page, field = home.page, home.page.get_by_label("Filter")
+    length = page.evaluate("history.length")
+    page.locator("th[data-sort=power]").get_by_role("button").click()
+    field.press_sequentially("c-model")
+    page.get_by_label("At most").press_sequentially("45")
+    field.press("End")
+    field.press_sequentially(" 2")  # after another change: a step of its own
+    steps = [
+        "#v1;sort=power",
+        "#v1;find=c-model;sort=power",
+        "#v1;find=c-model;most=45;sort=power",
+        "#v1;find=c-model%202;most=45;sort=power",
+    ]
+    assert link(page) == steps[-1]
+    assert page.evaluate("history.length") == length + len(steps)
+    for step in [*steps[-2::-1], ""]:
+        page.go_back()
+        until(lambda step=step: link(page) == step)
+    assert field.input_value() == ""
+    assert page.locator("[data-status]").text_content() == "7 of 12 rows"
+    page.go_forward()
+    page.go_forward()
+    until(lambda: field.input_value() == "c-model")
+    field.press("End")
+    field.press_sequentially("x")  # not into the step that one went back to
+    until(lambda: link(page) == "#v1;find=c-modelx;sort=power")
+    page.go_back()
+    until(lambda: field.input_value() == "c-model")
+    assert home.complaints == []
+
+
+def test_typing_alone_does_not_leave_the_page_when_one_goes_back(home: Visit) -> None:
+    page = home.page
+    shown = models(page)
+    page.get_by_label("Filter").press_sequentially("d-model")
+    until(lambda: models(page) != shown)
+    page.go_back()
+    until(lambda: models(page) == shown)
+    assert page.get_by_label("Filter").input_value() == ""
     assert home.complaints == []
 
 
