@@ -84,9 +84,9 @@ def build_site(
             tempfile.TemporaryDirectory(prefix=folder.own_prefix(real), dir=real.parent) as beside,
             workers(size) as hands,
         ):
-            build = Build(inputs, options, script, memory, Path(beside, "site"), ours, hands, progress)
             with without_collector():
-                report = build.last_report() or build.make(sources, on_bad)
+                build = Build(inputs, sources, options, script, memory, Path(beside, "site"), ours, hands, progress)
+                report = build.last_report() or build.make(on_bad)
             if build.made:
                 folder.replace(real, build.staged, set(build.kept), ours, Path(beside, "before"))
                 build.remember(report)

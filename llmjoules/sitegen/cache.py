@@ -8,7 +8,7 @@ import re
 import stat
 from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
-from importlib.metadata import entry_points, version
+from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -18,7 +18,6 @@ import msgspec
 from msgspec import Struct
 
 from llmjoules.records.errors import LlmjoulesError
-from llmjoules.sitegen.extra import GROUP
 from llmjoules.sitegen.folder import cannot_write, may_write
 from llmjoules.sitegen.inputs import Block, Seen
 
@@ -147,11 +146,6 @@ def _files_of(folder: Traversable, name: str) -> Iterator[tuple[str, Traversable
             yield f"{name}/{file.name}", file
         elif file.is_dir() and file.name != "__pycache__":
             yield from _files_of(file, f"{name}/{file.name}")
-
-
-def plug_ins() -> list[tuple[str, str, str]]:
-    """The packages that may add pages."""
-    return sorted((p.name, p.value, p.dist.version if p.dist else "") for p in entry_points(group=GROUP))
 
 
 def block_key(program: str, block: Block, shards: bool) -> str:

@@ -144,4 +144,5 @@ def _checked(page: Any) -> ExtraPage:
         raise TypeError(f"it returned {type(page).__name__} among its pages, not an ExtraPage of texts")
     if PATH.fullmatch(page.path) is None:
         raise ValueError(f"{page.path!r} is no file name such as study.html")
+    "".join(page).encode()  # raises: half a pair of surrogates is in no file
     return page

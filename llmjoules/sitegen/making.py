@@ -16,7 +16,7 @@ from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.record import Record, json_schema
 from llmjoules.records.store import BadLine
 from llmjoules.sitegen import data, downloads
-from llmjoules.sitegen.cache import Cache, Made, Memory, Report, block_key, key_of, plug_ins, program, stamp
+from llmjoules.sitegen.cache import Cache, Made, Memory, Report, block_key, key_of, program, stamp
 from llmjoules.sitegen.config import Limits
 from llmjoules.sitegen.extra import Results, extra_pages
 from llmjoules.sitegen.home import Home
@@ -66,6 +66,7 @@ class Build:
     def __init__(
         self,
         inputs: Inputs,
+        sources: Sequence[Path],
         options: Options,
         script: bytes,
         memory: Cache,
@@ -75,10 +76,10 @@ class Build:
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self.inputs, self.options, self.staged = inputs, options, staged
+        self._sources = sources
         self.made = False
         self.kept: dict[str, Made] = {}
         self._new: dict[str, tuple[str, str]] = {}
-        self._without: dict[str, list[str]] = {}
         self._memory, self._hands, self._progress = memory, hands, progress
         self._done = self._total = 0
         self._assets, self._look = _assets(options, script)
@@ -88,7 +89,11 @@ class Build:
         self._keys = [block_key(self._code, block, self._with_shards) for block in inputs.blocks]
         unread = [(line.file.name, line.why) for line in inputs.bad]
         of_home = options.notes, options.limits
-        self._whole = key_of(self._salt, self._keys, unread, options.max_run_pages, plug_ins(), of_home)
+        self._results = Results(sources, inputs.blocks, memory.memory.without)
+        # They are asked each time: what a page of theirs is made from, their code for one, only they know.
+        self._extra, self._faults = extra_pages(self._results, PATHS)
+        of_extra = self._extra, self._faults
+        self._whole = key_of(self._salt, self._keys, unread, options.max_run_pages, of_extra, of_home)
         self._standing = memory.standing(ours)
         self._files = {block.place: Path(block.file) for block in inputs.blocks}
 
@@ -109,7 +114,7 @@ class Build:
         of_blocks = (BadLine(self._files[place], line, why) for place, line, why in report.bad)
         return (*self.inputs.bad, *of_blocks)
 
-    def make(self, sources: Sequence[Path], on_bad: Callable[[BadLine], None] | None) -> Report:
+    def make(self, on_bad: Callable[[BadLine], None] | None) -> Report:
         """Make everything that is not as before. Raises LlmjoulesError where there is nothing to make a site of."""
         self.made = True
         tables = self._read_blocks()
@@ -125,18 +130,14 @@ class Build:
                 on_bad(one)
         self._refuse_bad(lines)
         if not sum(map(len, tables)):
-            raise _nothing(sources, len(lines))
+            raise _nothing(self._sources, len(lines))
         index = Index(tables)
-        named = [BadEntry(relative(one.file, sources), one.line, one.why) for one in lines]
-        results = Results(sources, self.inputs.blocks, self._memory.memory.without)
-        extra, faults = extra_pages(results, PATHS)
-        now = {block.sha256 for block in self.inputs.blocks}
-        self._without = {words: sorted(found & now) for words, found in results.without.items()}
-        nav = (*NAV[:EXTRA_AT], *((page.path, page.name) for page in extra), *NAV[EXTRA_AT:])
+        named = [BadEntry(relative(one.file, self._sources), one.line, one.why) for one in lines]
+        nav = (*NAV[:EXTRA_AT], *((page.path, page.name) for page in self._extra), *NAV[EXTRA_AT:])
         self._look = msgspec.structs.replace(self._look, nav=nav)
         self._salt = self._salted()
         home = Home(self.options.notes, self.options.limits)
-        site = Site(index, named, self._look, self.options.max_run_pages, self._record_at, extra, faults, home)
+        site = Site(index, named, self._look, self.options.max_run_pages, self._record_at, self._extra, self._faults, home)
         skips: dict[str, list[tuple[int, int]]] = {}
         for block, note in zip(self.inputs.blocks, notes, strict=True):
             skips.setdefault(block.place, []).extend((offset, length) for _, _, offset, length in note["bad"])
@@ -153,7 +154,9 @@ class Build:
             found = stamp(self._memory.site / name)
             if found is not None:
                 files_[name] = Made(key, found, sha256)
-        self._memory.save(Memory(self.inputs.seen, files_, self._whole, report, self._without), self._keys)
+        now = {block.sha256 for block in self.inputs.blocks}
+        without = {words: sorted(found & now) for words, found in self._results.without.items()}
+        self._memory.save(Memory(self.inputs.seen, files_, self._whole, report, without), self._keys)
 
     def _read_blocks(self) -> list[pyarrow.Table]:
         blocks = dict(zip(self._keys, self.inputs.blocks, strict=True))

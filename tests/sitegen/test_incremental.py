@@ -7,6 +7,7 @@ import json
 import random
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,60 @@ def test_where_nothing_has_changed_no_file_is_touched(tmp_path: Path, plotly_stu
     assert places(site) == before
     assert told[0] == told[1] != []
     assert reports[0] == reports[1]
+
+
+PLUG_IN = """
+from pathlib import Path
+from llmjoules.sitegen.extra import ExtraPage
+from llmjoules.sitegen.hookspecs import hookimpl
+@hookimpl
+def llmjoules_site_pages(results):
+    words = Path(__file__).with_name("words.txt").read_text()
+    return [ExtraPage("mine.html", "Mine", "A page of mine", f"<p>{words}</p>")]
+"""
+
+
+def test_a_plug_in_edited_in_place_is_asked_again(
+    tmp_path: Path, plotly_stub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its code, what it reads, and the error that it then raises; its version stays as it was."""
+    package = tmp_path / "installed"
+    write_plug_in(package)
+    monkeypatch.syspath_prepend(package)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    results, site = write(tmp_path / "r.jsonl", runs()), tmp_path / "site"
+    edits = (
+        ("words.txt", "first words"),
+        ("words.txt", "other words"),
+        ("edited_plug_in.py", PLUG_IN.replace("A page of mine", "Another title")),
+        ("edited_plug_in.py", PLUG_IN.replace('"Mine"', '"Yours"')),
+        ("edited_plug_in.py", PLUG_IN.replace("return [", "raise LookupError('<b>gone')\n    [")),
+        ("edited_plug_in.py", PLUG_IN.replace("A page", "\\ud800")),  # half a pair of surrogates
+    )
+    shown = []
+    for number, (name, content) in enumerate(edits):
+        (package / name).write_text(content)
+        for out in (site, tmp_path / f"anew{number}"):
+            sys.modules.pop("edited_plug_in", None)
+            build_site([results], out, plotly_js=plotly_stub)
+        shown.append(tree(site))
+        assert shown[-1] == tree(tmp_path / f"anew{number}")
+        before = places(site)
+        build_site([results], site, plotly_js=plotly_stub)
+        assert places(site) == before
+    sys.modules.pop("edited_plug_in")
+    pages_ = [files.get("mine.html", b"") for files in shown]
+    assert [b"other words" in page for page in pages_] == [False, True, True, True, False, False]
+    assert b"LookupError: &lt;b&gt;gone" in shown[4]["health.html"]
+    assert b"surrogates" in shown[5]["health.html"]
+
+
+def write_plug_in(package: Path) -> None:
+    info = package / "edited_plug_in-1.0.dist-info"
+    info.mkdir(parents=True)
+    (package / "edited_plug_in.py").write_text(PLUG_IN)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: edited_plug_in\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[llmjoules.site_pages]\nedited = edited_plug_in\n")
 
 
 def test_one_more_run_touches_what_shows_it_and_nothing_else(tmp_path: Path, plotly_stub: Path) -> None:
