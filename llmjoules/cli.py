@@ -422,7 +422,8 @@ def _run(plan: Plan, out: Path) -> int:
             watch.finished(record)
     finished = [record for record in records if isinstance(record, Run)]
     if finished:
-        stdout().print(summary(finished))
+        for part in summary(finished):
+            stdout().print(part)
         for line in (*gains(finished), *stopped(finished), *lines(finished)):
             stdout().print(line, markup=False)
     if plan.ab:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,6 +16,7 @@ from rich.table import Table
 
 from llmjoules.meters.step_response import milliseconds
 from llmjoules.records import stats
+from llmjoules.records.cells import Repeat, cells_of, load_of, telling
 from llmjoules.records.record import Failed, Run
 from llmjoules.runner import events
 from llmjoules.sitegen import text
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from llmjoules.runner.settings import Plan
 
 UNTOLD_WIDTH = 160  # of a file or a pipe, which has none: wide enough that no row is broken
+
+WORD_WIDTH = 12  # a longer word, such as a path, may be broken
 
 
 def stdout() -> Console:
@@ -89,7 +93,7 @@ def _progress(console: Console) -> Progress:
 
 
 def _line(record: Run | Failed) -> str:
-    what = f"{record.model.name}{_rung(record)}, run {record.repeat + 1}"
+    what = f"{_cell(record)}, run {record.repeat + 1}"
     if isinstance(record, Failed):
         return f"{what}: failed in {record.error.phase or 'no phase'}: {record.error.message}"
     parts = [f"{record.tokens.generated} tokens in {stats.inference_s(record) or 0:.2f} s"]
@@ -100,25 +104,32 @@ def _line(record: Run | Failed) -> str:
     return f"{what}: {', '.join(parts)}"
 
 
-def _rung(record: Run | Failed) -> str:
+def _cell(record: Run | Failed) -> str:
+    return ", ".join(filter(None, (record.model.name, _rung(record))))
+
+
+def _rung(record: Repeat | Failed) -> str:
+    """`2 threads`, `1 device`; empty where it is not known."""
     system = record.system
     number, noun = (system.threads, "thread") if system.threads is not None else (system.devices_visible, "device")
-    return f", {number} {noun}{'' if number == 1 else 's'}" if number is not None else ""
+    return f"{number} {noun}{'' if number == 1 else 's'}" if number is not None else ""
 
 
-def summary(records: Iterable[Run | Failed]) -> Table:
-    """One row per cell and component: the study's table, with intervals."""
-    cells: dict[tuple[str, str], list[Run]] = {}
-    for record in records:
-        if isinstance(record, Run):
-            for component in record.totals:
-                cells.setdefault((record.cell, component), []).append(record)
-    rows = [_row(runs, component) for (_, component), runs in cells.items()]
-    header = ("Model", "Threads", "Devices", "Energy of", "tokens/s", "J/token", "J", "Implied W", "Runs", "Loads")
-    return table(header, rows, right=(1, 2, 4, 5, 6, 7, 8, 9))
+def summary(records: Iterable[Run | Failed]) -> Iterator[Table]:
+    """The study's table, with intervals: of each model one, whose name stands above it; a row per rung and component."""
+    cells = cells_of(record for record in records if isinstance(record, Run))
+    keys = [key for key in telling(cells) if key not in ("threads", "devices")]
+    rows: dict[str, list[list[str]]] = {}
+    for cell in cells:
+        of_title = rows.setdefault(cell.title(keys), [])
+        for component in dict.fromkeys(component for run in cell.runs for component in run.totals):
+            of_title.append(_row([run for run in cell.runs if component in run.totals], component))
+    header = ("Rung", "Energy of", "tokens/s", "J/token", "J", "Implied W", "Runs", "Loads")
+    for title, of_title in rows.items():
+        yield table(header, of_title, right=range(2, len(header)), title=title)
 
 
-def _row(runs: Sequence[Run], component: str) -> list[str]:
+def _row(runs: Sequence[Repeat], component: str) -> list[str]:
     figures = (
         stats.tokens_per_s,
         lambda run: stats.joules_per_token(run, component),
@@ -127,18 +138,15 @@ def _row(runs: Sequence[Run], component: str) -> list[str]:
     )
     speed, per_token, energy, power = (stats.estimate_of(runs, figure) for figure in figures)
     source = runs[0].totals[component].source
-    system = runs[0].system
     return [
-        runs[0].model.name,
-        str(system.threads or text.DASH),
-        text.DASH if system.threads else str(system.devices_visible or text.DASH),
+        _rung(runs[0]) or text.DASH,
         component if source == "measured" else f"{component}, {source}",
         _with_interval(speed),
         _with_interval(per_token),
         text.number(energy.mean if energy is not None else None),
         text.number(power.mean if power is not None else None),
         str(len(runs)),
-        str(len({run.load.id for run in runs})),
+        str(len({load_of(run) for run in runs})),
     ]
 
 
@@ -162,7 +170,7 @@ def stopped(records: Iterable[Run]) -> list[str]:
         if stopping is UNSET:
             continue
         if stopping.level is UNSET:
-            last[record.cell] = f"{record.model.name}{_rung(record)}: {stopping.reason}."
+            last[record.cell] = f"{_cell(record)}: {stopping.reason}."
         else:
             last[record.study or ""] = f"The two cells: {stopping.reason}."
     return list(last.values())
@@ -185,12 +193,24 @@ def _with_interval(estimate: stats.Estimate | None) -> str:
     return f"{shown.mean} ± {shown.half}" if shown.half else shown.mean
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> Table:
-    made = Table(box=None, pad_edge=False, header_style="bold")
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = (), title: str | None = None
+) -> Table:
+    """Words take more lines in a narrow terminal and are cut by none; where that is not enough, the terminal's lines
+    break: nothing is left out, since a label such as `modelled` is part of its figure.
+    """
+    made = Table(box=None, pad_edge=False, header_style="bold", title_justify="left", title_style="")
+    made.title = title and escape(title)
+    cells = [list(row) for row in rows]
     for number, name in enumerate(header):
-        made.add_column(name, justify="right" if number in right else "left", no_wrap=number in right)
-    for row in rows:
-        made.add_row(*(escape(cell) for cell in row))
+        words = [word for row in cells for word in row[number].split()]
+        if number in right:
+            widest = max((cell_len(row[number]) for row in cells), default=0)
+            made.add_column(name, justify="right", no_wrap=True, min_width=max(widest, len(name)))
+        else:
+            made.add_column(name, overflow="fold", min_width=min(max(map(cell_len, words), default=0), WORD_WIDTH))
+    for row in cells:
+        made.add_row(*map(escape, row))
     return made
 
 
