@@ -116,7 +116,7 @@ def _rung(record: Repeat | Failed) -> str:
 
 
 def summary(records: Iterable[Run | Failed]) -> Iterator[Table]:
-    """The study's table, with intervals: of each model one, whose name stands above it; a row per rung and component."""
+    """The study's table with intervals: one of each model, whose name stands above; a row per rung and component."""
     cells = cells_of(record for record in records if isinstance(record, Run))
     keys = [key for key in telling(cells) if key not in ("threads", "devices")]
     rows: dict[str, list[list[str]]] = {}

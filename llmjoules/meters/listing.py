@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,21 +14,26 @@ from llmjoules.meters.types import Unavailable
 
 
 class Listed(NamedTuple):
-    """channels: ids where it is usable; what, why, fix: the reason and the remedy where it is not."""
+    """channels: ids where it is usable, source: of the first of them, sources: of each; what, why, fix: the reason and
+    the remedy where it is not.
+    """
 
     name: str
     origin: str
     summary: str
     available: bool
-    source: str | None
-    channels: tuple[str, ...]
-    what: str | None
-    why: str | None
-    fix: str | None
+    source: str | None = None
+    channels: tuple[str, ...] = ()
+    sources: dict[str, str] = {}
+    what: str | None = None
+    why: str | None = None
+    fix: str | None = None
 
     def row(self) -> tuple[str, str, str, str]:
         if self.available:
-            return self.name, self.origin, "yes", f"{self.summary}: {', '.join(self.channels)} ({self.source})"
+            by_source = groupby(self.channels, self.sources.__getitem__)
+            listed = [f"{', '.join(channels)} ({source})" for source, channels in by_source]
+            return self.name, self.origin, "yes", f"{self.summary}: {', '.join(listed)}"
         return self.name, self.origin, "no", " ".join(filter(None, (self.what, self.why, self.fix)))
 
 
@@ -44,10 +50,10 @@ def list_meters(
         try:
             channels = probe(registry.make(name, options.get(name)))
         except Unavailable as error:
-            listed.append(Listed(name, origin, summary, False, None, (), error.what, error.why, error.fix))
+            listed.append(Listed(name, origin, summary, False, what=error.what, why=error.why, fix=error.fix))
         except guard.PluginFault as error:
-            listed.append(Listed(name, origin, summary, False, None, (), f"{error.fault.why}.", None, None))
+            listed.append(Listed(name, origin, summary, False, what=f"{error.fault.why}."))
         else:
-            ids = tuple(channel.id for channel in channels)
-            listed.append(Listed(name, origin, summary, True, channels[0].source, ids, None, None, None))
+            sources: dict[str, str] = {channel.id: channel.source for channel in channels}
+            listed.append(Listed(name, origin, summary, True, channels[0].source, tuple(sources), sources))
     return listed, registry.faults

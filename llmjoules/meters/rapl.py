@@ -15,7 +15,7 @@ import msgspec
 
 from llmjoules.meters.cpu import cpu_name, logical_cpus, tdp
 from llmjoules.meters.hookspecs import hookimpl
-from llmjoules.meters.perf_events import REMEDY, perf_sources, pmu_root
+from llmjoules.meters.perf_events import perf_sources, pmu_root
 from llmjoules.meters.powercap import RENEWED_EVERY_S as RENEWED_EVERY_S
 from llmjoules.meters.powercap import RESOLUTION_J as RESOLUTION_J
 from llmjoules.meters.powercap import Source, powercap_root, powercap_sources
@@ -106,12 +106,11 @@ class Rapl(Meter):
 
 
 def _neither(powercap: Unavailable, perf: Unavailable) -> Unavailable:
-    """The first one's sentence, with what the second adds: both remedies where it is permission that is missing."""
-    denied = isinstance(powercap.__cause__, PermissionError)
-    remedies = [powercap.fix, perf.fix if isinstance(perf.__cause__, OSError) else f"Or, for perf events: {REMEDY}."]
-    if not isinstance(perf.__cause__, OSError) and not denied:
-        remedies.pop()  # there is no such event here
-    return Unavailable(powercap.what, f"{powercap.why} Perf events: {perf.what} {perf.why}", " Or: ".join(remedies))
+    """The first one's sentence with what the second adds, and its remedy too where there are events."""
+    fix = powercap.fix
+    if isinstance(perf.__cause__, OSError) and perf.fix:
+        fix += f" Or, for perf events: {perf.fix}"
+    return Unavailable(powercap.what, f"{powercap.why} Perf events: {perf.what} {perf.why}", fix.strip())
 
 
 @hookimpl

@@ -16,6 +16,7 @@ import pytest
 
 from llmjoules.meters import perf_events
 from llmjoules.meters.cpu import tdp
+from llmjoules.meters.listing import list_meters
 from llmjoules.meters.monitor import Monitor
 from llmjoules.meters.rapl import Rapl, RaplOptions
 from llmjoules.meters.share import SHARE
@@ -394,6 +395,28 @@ def test_where_both_routes_are_closed_both_remedies_are_named(open_root: Path) -
         assert "Only privileged users" in told or "lets only privileged users" in told
         assert "sudo sysctl kernel.perf_event_paranoid=0" in told
         assert "setcap cap_perfmon" in told
+        assert "leak secrets). Or, for perf events: sudo sysctl" in told
+        assert told.count("Or") == 1
+
+
+def test_a_route_that_this_machine_does_not_have_is_no_remedy(open_root: Path) -> None:
+    tree = Tree(open_root, AMD)
+    (tree.zones["intel-rapl:0"] / "energy_uj").chmod(0o400 if os.geteuid() == 0 else 0)
+    told = as_nobody(open_root)
+    assert "No RAPL events." in told
+    assert "perf_event_paranoid" not in told
+    assert told.rstrip().endswith("leak secrets).")
+
+
+def test_the_list_of_meters_calls_the_share_modelled_and_the_counters_measured(root: Path) -> None:
+    Tree(root, TWO_SOCKETS)
+    [rapl] = [meter for meter in list_meters([])[0] if meter.name == "rapl"]
+    assert rapl.source == "measured"
+    measured = [channel for channel, source in rapl.sources.items() if source == "measured"]
+    assert {"cpu:0", "cpu:1", "dram:0"} <= set(measured)
+    assert rapl.sources == dict.fromkeys(measured, "measured") | {"cpu:0@process": "modelled"}
+    assert tuple(rapl.sources) == rapl.channels
+    assert rapl.row()[-1].endswith(f": {', '.join(measured)} (measured), cpu:0@process (modelled)")
 
 
 def test_counters_that_others_may_read_are_read_by_others(open_root: Path) -> None:
