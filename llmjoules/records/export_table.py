@@ -232,18 +232,23 @@ def write_csv(table: Iterable[Row], stream: BinaryIO) -> None:
     A text that a spreadsheet could take for a formula begins with one more `'`.
     """
     text = io.TextIOWrapper(stream, encoding="utf-8", errors="replace", newline="", write_through=False)
-    line = csv.writer(_Line()).writerow  # lines end as in RFC 4180: Python 3.11 would not quote a \r before a \n
     of_record: Row = ()
     head = ""
     try:
-        text.write(line([column.name for column in COLUMNS]))
+        text.write(csv_line([column.name for column in COLUMNS]))
         for row in table:
             if row[: len(_OF_RECORD)] != of_record:  # else the words are as before: most of the time goes into them
                 of_record = row[: len(_OF_RECORD)]
-                head = line([_cell(value) for value in of_record])[: -len(_END)]
-            text.write(f"{head},{line([_cell(value) for value in row[len(_OF_RECORD) :]])}")
+                head = csv_line(of_record)[: -len(_END)]
+            text.write(f"{head},{csv_line(row[len(_OF_RECORD) :])}")
     finally:
         text.detach()  # the stream is the caller's to close
+
+
+def csv_line(values: Iterable[Any]) -> str:
+    """A line with its end; a text that a spreadsheet could take for a formula begins with one more `'`."""
+    line: str = _written([_cell(value) for value in values])
+    return line
 
 
 class _Line:
@@ -251,6 +256,9 @@ class _Line:
 
     def write(self, line: str) -> str:
         return line
+
+
+_written = csv.writer(_Line()).writerow  # lines end as in RFC 4180: Python 3.11 would not quote a \r before a \n
 
 
 def _cell(value: Any) -> Any:

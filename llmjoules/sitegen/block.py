@@ -26,7 +26,7 @@ from llmjoules.sitegen.aggregate import cell_of, components_in, group_of, has_en
 from llmjoules.sitegen.inputs import Block
 from llmjoules.sitegen.runpage import RunView, run_view
 from llmjoules.sitegen.runview import said_of_model, said_of_system
-from llmjoules.sitegen.trace import areas, disagreeing, trace_of
+from llmjoules.sitegen.trace import checked, trace_of
 from llmjoules.sitegen.views import run_line, units_of
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def rows_of_records(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
 
 def _row(line: Line, record: Record, file: str, viewed: bool) -> tuple[dict[str, Any], RunView | None]:
     trace, no_trace = trace_of(record)
-    wrong = disagreeing(areas(record, trace)) if trace is not None else []
+    check = checked(record, trace, no_trace)
     view = run_view(record, trace, no_trace, file, line.number) if viewed else None
     components = components_in(record)
     first = components[0] if components else ""
@@ -139,7 +139,9 @@ def _row(line: Line, record: Record, file: str, viewed: bool) -> tuple[dict[str,
         "title": view.title if view is not None else finding.run_title(record),
         "listed": _json(run_line(record)),
         "flags": [_plain(flag) for flag in record.flags],
-        "wrong": [text.component_name(area.component) for area in wrong],
+        "compared": check.compared,
+        "wrong": check.wrong,
+        "unchecked": check.unchecked,
         "missing": [
             {"component": _plain(component), "reason": _plain(found.reason or "")}
             for component, found in sorted(record.totals.items())
@@ -237,7 +239,8 @@ def _schema_table(rows: list[dict[str, Any]]) -> pyarrow.Table:
     kinds = {
         "line": whole, "offset": whole, "length": whole, "slot": whole, "tokens_per_s": number, "uncertainty_j": number,
         "repeat": whole, "level": number, "widened": number,
-        "dummy": pa.bool_(), "flags": pa.list_(words), "wrong": pa.list_(words),
+        "dummy": pa.bool_(), "compared": pa.bool_(), "flags": pa.list_(words), "wrong": pa.list_(words),
+        "unchecked": pa.list_(words),
         "missing": pa.list_(pa.struct({"component": words, "reason": words})), "parts": pa.list_(part),
         "versions": few_words, "said_of_model": few_words, "said_of_system": few_words,
     }  # fmt: skip
@@ -247,6 +250,6 @@ def _schema_table(rows: list[dict[str, Any]]) -> pyarrow.Table:
 COLUMNS = (
     "line", "offset", "length", "sha256", "shard", "slot", "id", "kind", "page", "model", "system", "started_at",
     "cell", "loads_of", "load", "units", "study", "repeat", "level", "widened", "key", "setting", "versions",
-    "said_of_model", "said_of_system", "tokens_per_s", "title", "listed", "flags", "wrong", "missing",
-    "component", "source", "dummy", "uncertainty_j", "parts",
+    "said_of_model", "said_of_system", "tokens_per_s", "title", "listed", "flags", "compared", "wrong",
+    "unchecked", "missing", "component", "source", "dummy", "uncertainty_j", "parts",
 )  # fmt: skip

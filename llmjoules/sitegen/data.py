@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import compress
 from typing import Any
 
 import msgspec
 
 from llmjoules.sitegen import text
+from llmjoules.sitegen.health import LISTS
 from llmjoules.sitegen.index import Index, Place
 from llmjoules.sitegen.runpage import Beside
+from llmjoules.sitegen.views import group_key
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 
@@ -44,12 +47,16 @@ def setting_scripts(settings: Mapping[str, Beside]) -> Iterator[tuple[str, bytes
         yield f"data/settings/{name}.js", script(f"settings/{name}", values)
 
 
-def index_script(index: Index, with_page: set[str]) -> bytes:
-    """Columns in the order of pages. What repeats is a number that points into a list: `[list, numbers]`."""
+def index_script(index: Index, with_page: set[str], few: set[str]) -> bytes:
+    """Columns in the order of pages. What repeats is a number that points into a list: `[list, numbers]`.
+
+    few: keys of settings with few runs.
+    """
     rows = index.rows(
         """
         SELECT page, model, system, units, load_number, started_at, tokens_per_s, part.part.j_per_token,
-            part.part.joules, uncertainty_j, part.part.power_w, record.component, source, kind, dummy, record.key, flags
+            part.part.joules, uncertainty_j, part.part.power_w, record.component, source, kind, dummy, record.key,
+            flags, len(missing) > 0, len(wrong) > 0, len(unchecked) > 0
         FROM record LEFT JOIN numbered USING (pos)
             LEFT JOIN part ON part.pos = record.pos AND part.part.component = record.component
         ORDER BY record.pos
@@ -59,7 +66,7 @@ def index_script(index: Index, with_page: set[str]) -> bytes:
         return script("index", {})
     (
         pages, models, systems, units, loads, starts, speeds, per_token, joules, doubts, watts, components, sources,
-        kinds, dummies, keys, flags,
+        kinds, dummies, keys, flags, *on_lists,
     ) = map(list, zip(*rows, strict=True))  # fmt: skip
     shown = cache(text.shown)  # a few names, a hundred thousand times
     return script(
@@ -68,8 +75,8 @@ def index_script(index: Index, with_page: set[str]) -> bytes:
             "slug": _coded(page[:-9] for page in pages),
             "hash": "".join(page[-8:] for page in pages),
             "own": "".join("1" if page in with_page else "0" for page in pages),
-            "model": _coded(map(shown, models)),
-            "system": _coded(shown(system, 40) for system in systems),
+            **_named("model", models, text.NAME_LIMIT),
+            **_named("system", systems, 40),
             "units": _coded(units),
             "load": [load or 0 for load in loads],
             "when": _coded(shown((start or text.DASH)[:16].replace("T", " ")) for start in starts),
@@ -83,9 +90,18 @@ def index_script(index: Index, with_page: set[str]) -> bytes:
             "kind": _coded("" if kind == "run" else kind for kind in kinds),
             "dummy": "".join("1" if dummy else "0" for dummy in dummies),
             "setting": _coded(key[:8] for key in keys),
-            "flags": _coded("\n".join(sorted(set(own))) for own in flags),
+            "flag": _coded("\n".join(sorted(set(own))) for own in flags),
+            "health": _coded(
+                "\n".join(compress(LISTS, on)) for on in zip(*on_lists, (key in few for key in keys), strict=True)
+            ),
         },
     )
+
+
+def _named(column: str, names: Iterable[str], limit: int) -> dict[str, Any]:
+    """As they are shown, and what tells apart those that are then alike."""
+    found, numbers = _coded(names)
+    return {column: ([text.shown(name, limit) for name in found], numbers), f"{column}_key": [*map(group_key, found)]}
 
 
 def _coded(values: Iterable[str]) -> tuple[list[str], list[int]]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from llmjoules.records.export_parquet import write_parquet
-from llmjoules.records.export_table import COLUMNS, Row, rows_of, write_csv
+from llmjoules.records.export_table import COLUMNS, Row, csv_line, rows_of, write_csv
 from llmjoules.records.ids import short_hash
 from llmjoules.records.store import read_lines
 from llmjoules.sitegen import text
@@ -27,6 +27,7 @@ PART_BLOCKS = 8  # of 4 MB: a part is about 8 MB compressed, and is made anew wh
 LEVEL, TABLE_LEVEL = 6, 9
 ENDINGS = (".jsonl.zst", ".csv.zst", ".parquet")
 SCHEMA, TABLE_COLUMNS, SUMS = "downloads/schema.json", "downloads/columns.csv", "downloads/SHA256SUMS"
+SKIPPED = "downloads/skipped.csv"  # where there are such lines
 
 
 class PartJob(Struct, frozen=True, tag="part"):
@@ -85,6 +86,7 @@ FORMS = (
     Form("Records", "One JSON object a line, traces included.", ".jsonl.zst"),
     Form("Table as CSV", "One row for each energy that a record states, with a header in each file.", ".csv.zst"),
     Form("Table as Parquet", "The same rows; unit and meaning stand in each field's metadata.", ".parquet"),
+    Form("Lines that could not be read", "File, line and why; they are in none of the files above.", "/skipped.csv"),
     Form("What the files mean", "The schema of a record, and the columns of the table with units and meaning.", ""),
 )
 
@@ -98,6 +100,11 @@ def columns_csv() -> bytes:
     found = io.StringIO()
     csv.writer(found).writerows([("column", "type", "unit", "meaning"), *COLUMNS])
     return found.getvalue().encode()
+
+
+def skipped_csv(bad: Iterable[tuple[str, int, str]]) -> bytes:
+    """bad: file, line and why."""
+    return "".join(map(csv_line, [("file", "line", "why"), *bad])).encode("utf-8", "replace")
 
 
 def parts_of(

@@ -19,10 +19,11 @@ from llmjoules.sitegen import data, downloads
 from llmjoules.sitegen.cache import Cache, Made, Memory, Report, block_key, key_of, program, stamp
 from llmjoules.sitegen.config import Limits
 from llmjoules.sitegen.extra import Results, extra_pages
+from llmjoules.sitegen.health import BadEntry
 from llmjoules.sitegen.home import Home
 from llmjoules.sitegen.index import Index, Place, about, read_table
 from llmjoules.sitegen.inputs import Block, Inputs, record_at, relative
-from llmjoules.sitegen.pages import RUNS_LISTED, BadEntry, Page, Site
+from llmjoules.sitegen.pages import Page, Site
 from llmjoules.sitegen.render import NAV, Look
 from llmjoules.sitegen.runpage import RunPage
 from llmjoules.sitegen.theme import STYLE, Theme, style_of
@@ -137,7 +138,9 @@ class Build:
         self._look = msgspec.structs.replace(self._look, nav=nav)
         self._salt = self._salted()
         home = Home(self.options.notes, self.options.limits)
-        site = Site(index, named, self._look, self.options.max_run_pages, self._record_at, self._extra, self._faults, home)
+        site = Site(
+            index, named, self._look, self.options.max_run_pages, self._record_at, self._extra, self._faults, home
+        )
         skips: dict[str, list[tuple[int, int]]] = {}
         for block, note in zip(self.inputs.blocks, notes, strict=True):
             skips.setdefault(block.place, []).extend((offset, length) for _, _, offset, length in note["bad"])
@@ -188,8 +191,8 @@ class Build:
         """Write or keep every file; how many of them are pages."""
         for name, content in self._assets.items():
             self._put(name, content)
-        if len(site.places) > RUNS_LISTED:
-            self._put("data/index.js", data.index_script(site.index, site.with_page))
+        if site.searched:
+            self._put("data/index.js", data.index_script(site.index, site.with_page, site.few))
         if site.shell:
             for name, content in (*data.where_scripts(site.places), *data.setting_scripts(site.settings())):
                 self._put(name, content)
@@ -240,11 +243,12 @@ class Build:
             else:
                 size = (self.staged / path).stat().st_size
                 found.append(downloads.File(path, name, size, self._new[path][1]))
-        columns = downloads.columns_csv()
-        for path, name, content in (
+        small = [
             (downloads.SCHEMA, "JSON Schema of a record", schema),
-            (downloads.TABLE_COLUMNS, "Columns of the table", columns),
-        ):
+            (downloads.TABLE_COLUMNS, "Columns of the table", downloads.columns_csv()),
+        ]
+        small += [(downloads.SKIPPED, "Lines that were skipped", downloads.skipped_csv(site.bad))] if site.bad else []
+        for path, name, content in small:
             self._put(path, content)
             found.append(downloads.File(path, name, len(content), hashlib.sha256(content).hexdigest()))
         self._put(downloads.SUMS, downloads.checksums(found))

@@ -11,15 +11,16 @@ from markupsafe import Markup
 
 from llmjoules.records.export_table import COLUMNS
 from llmjoules.records.record import Record
-from llmjoules.sitegen import figures, finding, flags, home, runview, scaling, text
-from llmjoules.sitegen.aggregate import FEW_RUNS, Row, primary_rows, rows_of, telling
+from llmjoules.sitegen import figures, finding, flags, health, home, runview, scaling, text
+from llmjoules.sitegen.aggregate import Row, primary_rows, rows_of, telling
 from llmjoules.sitegen.compare import rows_script
 from llmjoules.sitegen.downloads import FORMS, File
 from llmjoules.sitegen.extra import ExtraPage
+from llmjoules.sitegen.health import LISTED, BadEntry, Listed
 from llmjoules.sitegen.index import Count, Index, Place
 from llmjoules.sitegen.render import Look, Renderer
 from llmjoules.sitegen.runpage import Beside, beside
-from llmjoules.sitegen.views import RunLine, anchor, basis, group_page, row_badges, row_views, table_view
+from llmjoules.sitegen.views import RunLine, anchor, basis, group_key, group_page, row_badges, table_view
 
 SETTINGS = "data/settings.js"  # all rows, for the compare page
 # What a page lists at most. The rest is found on the page of runs, which pages through all of them, and in downloads.
@@ -27,15 +28,6 @@ FIGURE_ROWS = 40
 RUNS_OF_SETTING = 25
 RUNS_OF_GROUP = 400  # of a model or system, shared out over its settings
 RUNS_LISTED = 100
-FINDINGS = 50
-
-
-class BadEntry(NamedTuple):
-    """A line that was skipped. file: as pages name it."""
-
-    file: str
-    line: int
-    why: str
 
 
 class Page(NamedTuple):
@@ -44,13 +36,6 @@ class Page(NamedTuple):
     path: str
     made_of: Any
     render: Callable[[], str]
-
-
-class Listed(NamedTuple):
-    """The first few of many. all: how many there are."""
-
-    some: list[Any]
-    all: int
 
 
 class Site:
@@ -82,6 +67,8 @@ class Site:
             self._of_key.setdefault(row.key, []).append(row)
         self.with_page = self._chosen(most_run_pages)
         self.shell = len(self.with_page) < len(self.places)
+        self.searched = len(self.places) > RUNS_OF_SETTING  # some list may be cut, and lead on to the page of runs
+        self.few = {row.key for row in health.few_rows(self.rows)}
         self._newest = index.newest_of_rows(RUNS_OF_SETTING)
 
     def _chosen(self, most: int) -> set[str]:
@@ -246,7 +233,7 @@ class Site:
         }
 
     def _some(self, where: str, *values: Any) -> list[RunLine]:
-        return self._link(self.index.lines(f"{where} ORDER BY pos LIMIT {FINDINGS}", *values))
+        return self._link(self.index.lines(f"{where} ORDER BY pos LIMIT {LISTED}", *values))
 
     def _group(self, folder: str, name: str, group: dict[str, Any]) -> str:
         rows = group["rows"]
@@ -264,6 +251,7 @@ class Site:
             name=text.shown(name, 200),
             lead=_group_lead(folder, group),
             folder=folder,
+            key=group_key(name),
             facts=group["facts"],
             table=(table := table_view(finding.sections(rows), rows)),
             all=sum(len(section.rows) for section in table.sections),
@@ -290,75 +278,17 @@ class Site:
 
     def _runs(self) -> str:
         lines = Listed(self._link(self.index.lines(f"true ORDER BY pos LIMIT {RUNS_LISTED}")), len(self.places))
-        return self._render("runs.html", "runs/index.html", title=text.sentence(self.counts()), lines=lines)
+        return self._render(
+            "runs.html", "runs/index.html", title=text.sentence(self.counts()), lines=lines, searched=self.searched
+        )
 
     def _health(self) -> str:
-        flagged = self.index.rows(
-            """
-            SELECT flag, count(*), list({'pos': pos, 'page': page, 'title': title} ORDER BY pos)[1:?]
-            FROM (SELECT pos, page, title, unnest(list_distinct(flags)) AS flag FROM record) GROUP BY flag ORDER BY flag
-            """,
-            FINDINGS,
-        )
-        missing = self.index.rows(
-            """
-            SELECT page, title, component, reason FROM (
-                SELECT pos, page, title, unnest(missing, recursive := true) FROM record
-            ) ORDER BY pos, component LIMIT ?
-            """,
-            FINDINGS,
-        )
-        mismatches = self.index.rows(
-            "SELECT page, title, unnest(wrong) AS component FROM record ORDER BY pos, component LIMIT ?", FINDINGS
-        )
-        few = [row for row in primary_rows(self.rows) if row.runs < FEW_RUNS and not row.published]
-        carrying = self.index.one("SELECT count(*) FROM record WHERE len(flags) > 0")
-        wrong = "the area under the {} trace is not the energy of the record"
-        return self._render(
-            "health.html",
-            "health.html",
-            title=self._health_title(carrying),
-            bad=Listed(
-                [(text.shown(b.file, 120), b.line, text.shown(b.why, 240)) for b in self.bad[:FINDINGS]], len(self.bad)
-            ),
-            failed=Listed(self._some("kind = 'failed'"), self.index.count("failed")),
-            checks=[self._flagged(*found) for found in flagged if flags.is_finding(found[0])],
-            flags=[self._flagged(*found) for found in flagged if not flags.is_finding(found[0])],
-            missing=Listed(
-                [
-                    (
-                        self.href(page),
-                        title,
-                        f"{text.component_name(part)}: {text.shown(why or 'no reason given', 200)}",
-                    )
-                    for page, title, part, why in missing
-                ],
-                self.index.one("SELECT coalesce(sum(len(missing)), 0) FROM record"),
-            ),
-            mismatches=Listed(
-                [(self.href(page), title, wrong.format(part)) for page, title, part in mismatches],
-                self.index.one("SELECT coalesce(sum(len(wrong)), 0) FROM record"),
-            ),
-            few=Listed(row_views(few[:FINDINGS]), len(few)),
-            faults=self.faults,
-        )
-
-    def _flagged(self, flag: str, count: int, some: Sequence[Mapping[str, Any]]) -> tuple[str, str, str, Listed]:
-        """A flag as it is and as it is shown, in words, and its runs; of a physics check each with what was found."""
-        runs = [(self.href(run["page"]), run["title"], self._found(flag, run["pos"])) for run in some]
-        return flag, text.shown(flag, 80), flags.in_words(flag), Listed(runs, count)
+        failed = self._some("kind = 'failed'")
+        found = health.context(self.index, self.rows, self.bad, failed, self.href, self._found)
+        return self._render("health.html", "health.html", faults=self.faults, **found)
 
     def _found(self, flag: str, pos: int) -> str:
         return flags.figures_of(self._record_of(self.places[pos - 1])).get(flag, "") if flags.is_finding(flag) else ""
-
-    def _health_title(self, flagged: int) -> str:
-        bad, failed = len(self.bad), self.index.count("failed")
-        carry = f"; {text.count(flagged, 'run')} {'carries' if flagged == 1 else 'carry'} a flag" if flagged else ""
-        if not bad and not failed:
-            return f"Every line was read and no run failed{carry}"
-        said = [f"{text.count(bad, 'line')} skipped"] if bad else []
-        said += [f"{text.count(failed, 'run')} failed"] if failed else []
-        return text.sentence(text.listed(said)) + carry
 
     def downloads(self, found: Sequence[File]) -> str:
         groups = []
@@ -367,7 +297,8 @@ class Site:
             own = [file for file in left if file.path.endswith(form.ending)]
             left = [file for file in left if not file.path.endswith(form.ending)]
             shown = [(f.path, text.shown(f.name, 120), text.file_size(f.size), f.sha256) for f in own]
-            groups.append((form.heading, form.about, shown, text.file_size(sum(f.size for f in own))))
+            if own:
+                groups.append((form.heading, form.about, shown, text.file_size(sum(f.size for f in own))))
         return self._render(
             "downloads.html", "downloads.html", title=f"All {text.count(len(self.places), 'record')}, to take away",
             groups=groups, columns=COLUMNS, skipped=len(self.bad),

@@ -88,6 +88,7 @@ def environment(theme: Theme = Theme()) -> jinja2.Environment:  # noqa: B008 -- 
     )
     env.filters["data"] = _data
     env.filters["count"] = text.count
+    env.filters["digits"] = text.digits
     env.filters["breakable"] = _breakable
     env.filters["verbatim"] = _verbatim
     return env

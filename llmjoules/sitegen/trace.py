@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from llmjoules.records.record import Failed, Record, Run, Trace
 from llmjoules.records.stats import inference
+from llmjoules.sitegen import text
 
 if TYPE_CHECKING:
     from numpy import float64
@@ -45,6 +46,17 @@ class Area(Struct, frozen=True):
     @property
     def agrees(self) -> bool:
         return self.area_j is not None and abs(self.area_j - self.record_j) <= AGREE * self.record_j
+
+
+class Check(Struct, frozen=True):
+    """The areas of a record held against its joules. compared: there are some, and all of them could be.
+
+    wrong: components whose two are not the same. unchecked: sentences about what could not be compared.
+    """
+
+    compared: bool
+    wrong: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
 
 
 def trace_of(record: Record) -> tuple[Lines | None, str | None]:
@@ -107,9 +119,22 @@ def areas(record: Record, trace: Lines) -> list[Area]:
     return found
 
 
-def disagreeing(found: Iterable[Area]) -> list[Area]:
-    return [area for area in found if area.area_j is not None and not area.agrees]
+def checked(record: Record, trace: Lines | None, no_trace: str | None) -> Check:
+    """trace, no_trace: as trace_of has them."""
+    if trace is None:
+        there = isinstance(record, Run | Failed) and record.trace is not UNSET
+        return Check(compared=False, unchecked=(no_trace or "",) if there else ())
+    found = areas(record, trace)
+    holes = [area for area in found if area.area_j is None]
+    return Check(
+        compared=bool(found) and not holes,
+        wrong=tuple(_name(area) for area in found if area.area_j is not None and not area.agrees),
+        unchecked=tuple(f"{_name(area)}: in a part of the inference no power is known" for area in holes),
+    )
 
+
+def _name(area: Area) -> str:
+    return text.component_name(area.component)
 
 def packed(trace: Lines, names: Sequence[str], span_s: tuple[float, float] | None, banded: bool) -> dict[str, Any]:
     """What power.js draws, in as few bytes as a chart needs.

@@ -24,7 +24,6 @@ from llmjoules.sitegen.aggregate import (
 )
 from llmjoules.sitegen.ranks import Rank, Shared, pair_of, ranks, shared_work, work_of
 
-
 # What a row is flagged for if its runs have more than one.
 POOLED = {
     "torch": "torch version",
@@ -383,6 +382,11 @@ def units_of(system: System) -> str:
 def group_page(folder: str, name: str) -> str:
     """The page of a model or system."""
     return f"{folder}/{text.file_name(name, name)}.html"
+
+
+def group_key(name: str) -> str:
+    """What a link to the page of runs calls a model or system: names may be long, and alike once they are cut."""
+    return short_hash(name)[:8]
 
 
 def anchor(row: Row) -> str:

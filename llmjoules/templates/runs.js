@@ -1,4 +1,4 @@
-// All runs in pages of a hundred, by model, system, setting or flag. The index is loaded when a filter is touched.
+// All runs in pages of a hundred, by words, or by what another page asks for. The index is loaded when a filter is touched.
 (function () {
   "use strict";
   var LJ = window.LJ, h = LJ.h, number = LJ.number, SIZE = 100;
@@ -6,19 +6,35 @@
   var index = null, found = [], page = 0, wanted = {};
 
   var search = place.querySelector("input"), order = place.querySelector("select"), only = place.querySelector("[data-only]");
-  var says = place.querySelector("[role=status]"), pager = h("p", { class: "pager" });
+  var says = place.querySelector("[role=status]"), pager = h("p", { class: "pager" }), all = h("button", { type: "button" }, "Show all");
 
   function count(value) { return value.toLocaleString("en").replace(/,/g, "\u202f"); }
 
   function coded(column, i) { return column[0][column[1][i]]; }
 
+  // What an address may ask for beside words, and how the page says it. A model or system has a key, since its name may be cut.
+  var LISTS = {
+    missing: "without energy", mismatch: "with a trace that disagrees", unchecked: "with a trace that was not compared",
+    few: "of settings with fewer than five runs"
+  };
+  var ONLY = {
+    setting: function () { return "one setting"; }, kind: String, flag: function (flag) { return "flag " + flag; },
+    health: function (list) { return LISTS[list] || list; }, model: named("model"), system: named("system")
+  };
+
+  function keys(name) { return index[name + "_key"] || index[name][0]; }
+
+  function named(name) {
+    return function (key) { return index[name][0][keys(name).indexOf(key)] || key; };
+  }
+
   // Rows that match, as numbers: each list of names is searched once, and the rows by their numbers.
   function matches() {
     var count = index.own.length, words = search.value.toLowerCase().split(/\s+/).filter(Boolean), keep = [];
-    var models = index.model[0].map(lower), systems = index.system[0].map(lower);
-    var setting = wanted.setting ? index.setting[0].indexOf(wanted.setting) : null;
-    var flags = wanted.flag ? index.flags[0].map(function (own) { return own.split("\n").indexOf(wanted.flag) >= 0; }) : null;
-    var kind = wanted.kind ? index.kind[0].indexOf(wanted.kind) : null, pairs = new Map();
+    var models = index.model[0].map(lower), systems = index.system[0].map(lower), pairs = new Map();
+    var filters = Object.keys(wanted).map(function (name) {
+      return { rows: index[name][1], fit: keys(name).map(function (own) { return own.split("\n").indexOf(wanted[name]) >= 0; }) };
+    });
     function fits(model, system) {
       var key = model * systems.length + system;
       if (!pairs.has(key)) {
@@ -29,10 +45,7 @@
     }
     for (var i = 0; i < count; i++) {
       if (words.length && !fits(index.model[1][i], index.system[1][i])) { continue; }
-      if (setting !== null && index.setting[1][i] !== setting) { continue; }
-      if (kind !== null && index.kind[1][i] !== kind) { continue; }
-      if (flags && !flags[index.flags[1][i]]) { continue; }
-      keep.push(i);
+      if (filters.every(function (filter) { return filter.fit[filter.rows[i]]; })) { keep.push(i); }
     }
     var by = order.value, sign = by === "speed" ? -1 : 1;
     if (by) {
@@ -85,6 +98,7 @@
     var last = Math.max(Math.ceil(found.length / SIZE) - 1, 0);
     says.textContent = count(found.length) + " of " + count(index.own.length) + " records; page " + (page + 1) + " of " + (last + 1);
     pager.replaceChildren(turn("First", 0), " ", turn("Previous", page - 1), " ", turn("Next", page + 1), " ", turn("Last", last));
+    only.replaceChildren.apply(only, Object.keys(wanted).length ? ["only " + Object.keys(wanted).map(function (name) { return ONLY[name](wanted[name]); }).join(", ") + " ", all] : []);
     results.replaceChildren(found.length ? table() : h("p", { class: "lead" }, "No record is like this."), pager);
   }
 
@@ -99,22 +113,15 @@
     }, function (error) { says.textContent = error.message; });
   }
 
-  // In the address: setting, flag and kind, which other pages link to, and find, sort and page.
+  // In the address: what ONLY has, which other pages link to, and find, sort and page.
   function restore() {
-    var asked = LJ.chosen(), all = h("button", { type: "button" }, "Show all");
+    var asked = LJ.chosen();
     wanted = {};
-    ["setting", "flag", "kind"].forEach(function (name) { if (asked[name]) { wanted[name] = asked[name]; } });
+    Object.keys(ONLY).forEach(function (name) { if (asked[name]) { wanted[name] = asked[name]; } });
     search.value = asked.find || "";
     order.value = asked.sort || "";
     if (order.selectedIndex < 0) { order.value = ""; }
     page = Math.max(parseInt(asked.page, 10) - 1 || 0, 0);
-    all.addEventListener("click", function () {
-      wanted = {};
-      choose();
-      restore();
-    });
-    var names = Object.keys(wanted);
-    only.replaceChildren.apply(only, names.length ? ["only " + names.map(function (name) { return name + " " + wanted[name]; }).join(", ") + " ", all] : []);
     if (LJ.link(asked) || index) { find(); }
   }
 
@@ -128,6 +135,10 @@
     find();
   }
 
+  all.addEventListener("click", function () {
+    wanted = {};
+    changed();
+  });
   search.addEventListener("input", function () { changed("find"); });
   order.addEventListener("change", function () { changed(); });
   addEventListener("popstate", restore);
