@@ -42,9 +42,9 @@ def power_plot(record: Record, trace: Lines) -> dict[str, Any]:
     kinds = {channel.id: channel.component for meter in record.meters for channel in meter.channels}
     names = _in_order(record, trace, kinds)
     phase = inference(record)
-    span_s = (phase.start_s, phase.end_s) if phase is not None else None
+    spans = [*bands(record.phases), *(() if phase is None else (Band("", phase.start_s, phase.end_s),))]
     banded = len(names) <= BANDS_UP_TO
-    plot = packed(trace, names, span_s, banded)
+    plot = packed(trace, names, [(span.start_s, span.end_s) for span in spans], banded)
     for name, line in zip(names, plot["lines"], strict=True):
         line |= {
             "name": plot_text(text.shown(name, 24)),

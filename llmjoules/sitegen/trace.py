@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 AGREE = 0.001  # as fraction of the joules; rounding of the trace to five digits stays far below
-DRAWN = 0.0002  # what drawing may add to that
+DRAWN = 0.0002  # what drawing may add to that, by its edges and by its powers each
+LEAST_J = 1e-7  # a tenth of the last digit in a record
 FINE, COARSE = 65_535, 255  # the largest number of 16 and 8 bits; it stands for "not known"
 
 
@@ -93,10 +94,23 @@ def area_j(edges_s: NDArray[float64], mean_w: NDArray[float64], start_s: float, 
     """Area under the line of bucket means between two instants, in joules; None where the line has a hole there."""
     import numpy as np
 
-    inside = np.minimum(edges_s[1:], end_s) - np.maximum(edges_s[:-1], start_s)
-    touched = inside > 0
-    total = float(mean_w[touched] @ inside[touched])
+    total = float(areas_j(edges_s, mean_w, [(start_s, end_s)])[0])
     return None if np.isnan(total) else total
+
+
+def areas_j(
+    edges_s: NDArray[float64], mean_w: NDArray[float64], spans_s: Sequence[tuple[float, float]]
+) -> NDArray[float64]:
+    """The area in each span, from the running integral. spans_s: shape (k, 2); returns shape (k,), NaN for a hole."""
+    import numpy as np
+
+    widths_s, known = np.diff(edges_s), np.isfinite(mean_w)
+    until_j, missing_s = np.zeros_like(edges_s), np.zeros_like(edges_s)
+    np.cumsum(np.where(known, mean_w * widths_s, 0.0), out=until_j[1:])
+    np.cumsum(np.where(known, 0.0, widths_s), out=missing_s[1:])
+    ends_s = np.array(spans_s, float).reshape(-1, 2)
+    joules, holes_s = (np.diff(np.interp(ends_s, edges_s, sums))[:, 0] for sums in (until_j, missing_s))
+    return np.where(holes_s > 0, np.nan, joules)
 
 
 def areas(record: Record, trace: Lines) -> list[Area]:
@@ -136,51 +150,41 @@ def checked(record: Record, trace: Lines | None, no_trace: str | None) -> Check:
 def _name(area: Area) -> str:
     return text.component_name(area.component)
 
-def packed(trace: Lines, names: Sequence[str], span_s: tuple[float, float] | None, banded: bool) -> dict[str, Any]:
+def packed(trace: Lines, names: Sequence[str], spans_s: Sequence[tuple[float, float]], banded: bool) -> dict[str, Any]:
     """What power.js draws, in as few bytes as a chart needs.
 
     Edges are whole steps from the one before, of a microsecond, `[width, count]` where three or more are alike; powers
-    are parts of the largest, the mean in 16 bits and the band in 8. Where that would move the area over `span_s`, the
-    inference, by more than DRAWN, steps are of a nanosecond and means are written out.
+    are parts of the largest, the mean in 16 bits and the band in 8. Where that would move the area over one of
+    `spans_s`, which a reader can choose, by more than DRAWN, steps are finer and means are written out.
     """
     import numpy as np
 
-    edges_s, ends_s = trace.edges_s, None
-    for step_s in (1e-6, 1e-9):
+    edges_s = trace.edges_s
+
+    def moved(true_j: NDArray[float64], drawn_j: NDArray[float64]) -> bool:
+        return bool((np.abs(drawn_j - true_j) > DRAWN * np.abs(true_j) + LEAST_J).any())  # of holes nothing is known
+
+    for step_s in (1e-6, 1e-9, 1e-12):
         ticks = np.rint((edges_s - edges_s[0]) / step_s).astype(np.int64)
         drawn_s = edges_s[0] + ticks * step_s
-        if span_s is None:
-            break
-        ends_s = np.interp(span_s, edges_s, drawn_s).tolist()  # where a reader of the chart sees them
-        if all(_alike(trace, trace.mean_w[name], drawn_s, trace.mean_w[name], span_s, ends_s) for name in names):
+        drawn_j = {name: areas_j(drawn_s, trace.mean_w[name], spans_s) for name in names}
+        if not any(moved(areas_j(edges_s, trace.mean_w[name], spans_s), drawn_j[name]) for name in names):
             break
     lines = []
     for name in names:
         line = _packed_line(trace, name, banded)
-        if span_s is not None and ends_s is not None and "top_w" in line:
+        if "top_w" in line:
             means_w = _bits(np.rint(trace.mean_w[name] / line["top_w"] * (FINE - 1)), FINE) * line["top_w"] / (FINE - 1)
-            if not _alike(trace, trace.mean_w[name], drawn_s, means_w, span_s, ends_s):
+            if moved(drawn_j[name], areas_j(drawn_s, means_w, spans_s)):
                 line["mean"] = _written(trace.mean_w[name])
         lines.append(line)
     widths = [
         width if count < 3 else [width, count]
-        for width, alike in groupby(np.diff(ticks).tolist())
-        for count in (sum(1 for _ in alike),)
+        for width, same in groupby(np.diff(ticks).tolist())
+        for count in (sum(1 for _ in same),)
         for _ in range(count if count < 3 else 1)
     ]
     return {"edges": {"from_s": float(edges_s[0]), "step_s": step_s, "widths": widths}, "lines": lines}
-
-
-def _alike(
-    trace: Lines,
-    mean_w: NDArray[float64],
-    drawn_s: NDArray[float64],
-    drawn_w: NDArray[float64],
-    span_s: tuple[float, float],
-    ends_s: Sequence[float],
-) -> bool:
-    true_j, drawn_j = area_j(trace.edges_s, mean_w, *span_s), area_j(drawn_s, drawn_w, *ends_s)
-    return true_j is None or drawn_j is None or abs(drawn_j - true_j) <= DRAWN * abs(true_j)
 
 
 def _packed_line(trace: Lines, name: str, banded: bool) -> dict[str, Any]:

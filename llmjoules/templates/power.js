@@ -1,7 +1,7 @@
 // The trace of a run: from its packed form to what Plotly draws, and the energy of any span of it.
 (function () {
   "use strict";
-  var LJ = window.LJ, h = LJ.h, number = LJ.number;
+  var LJ = window.LJ, h = LJ.h, number = LJ.number, MICRO = 1e-6;
 
   function bytes(text) {
     return Uint8Array.from(atob(text), function (character) { return character.charCodeAt(0); });
@@ -81,9 +81,10 @@
     };
   };
 
-  // Joules under a line between two instants; null where it has a hole there.
+  // Joules under a line between two instants; null where it has a hole there, or does not reach so far.
   function area(edges, mean, from, to) {
     var sum = 0;
+    if (from < edges[0] - MICRO || to > edges[edges.length - 1] + MICRO) { return null; }
     for (var i = 0; i < mean.length; i++) {
       var inside = Math.min(edges[i + 1], to) - Math.max(edges[i], from);
       if (inside > 0) {
@@ -101,7 +102,7 @@
     if (plot.tokens) {
       var steps = plot.tokens.times_s.filter(function (at) { return at > from && at <= to; }).length;
       var tokens = steps * plot.tokens.each;
-      words += ", " + number(tokens, 4) + " tokens";
+      words += ", " + tokens.toLocaleString("en").replace(/,/g, "\u202f") + (tokens === 1 ? " token" : " tokens");
       if (tokens) { words += ", " + number(joules / tokens) + " J/token"; }
     }
     return [name, words + "."];
@@ -112,7 +113,10 @@
     return name.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
   }
 
-  // Choosing a span: by drawing over the chart, by a phase, or by its two ends in numbers.
+  function micro(at_s) { return String(Number(at_s.toFixed(6))); }
+
+  // Choosing a span: by drawing over the chart, by a phase, or by its two ends in numbers. The fields and the address have
+  // microseconds; ends that are those of a phase there stand for its own, to which its joules and tokens belong.
   LJ.span = function (place) {
     var source = document.getElementById(place.dataset.span), box = document.querySelector('[data-chart="' + source.id + '"]:not([data-of])');
     var plot = JSON.parse(source.textContent), edges = null, lines = null;
@@ -130,10 +134,11 @@
     place.hidden = false;
 
     function tell() {
-      var start = parseFloat(from.value), end = parseFloat(to.value);
+      var chosen = bands.findIndex(function (band) { return micro(band.x0) === from.value && micro(band.x1) === to.value; });
+      phase.value = chosen < 0 ? "" : chosen;
       if (!edges) { var trace = LJ.power(plot).trace; edges = trace.edges; lines = trace.lines; }
-      start = Math.max(start, edges[0]);
-      end = Math.min(end, edges[edges.length - 1]);
+      var start = chosen < 0 ? Math.max(parseFloat(from.value), edges[0]) : bands[chosen].x0;
+      var end = chosen < 0 ? Math.min(parseFloat(to.value), edges[edges.length - 1]) : bands[chosen].x1;
       says.replaceChildren();
       if (start < end) {
         lines.forEach(function (line) { says.append(h("li", {}, sentence(line, plot, edges, start, end))); });
@@ -144,22 +149,21 @@
       return [start, end];
     }
     function choose(start, end) {
-      from.value = Number(start.toFixed(4));
-      to.value = Number(end.toFixed(4));
-      keep(false);
+      from.value = micro(start);
+      to.value = micro(end);
+      keep();
     }
     // Into the address, beside the run that run.html shows.
-    function keep(typing) {
+    function keep(field) {
       tell();
       var chosen = LJ.chosen(), run = /[#;&]id=([a-z0-9-]+)/.exec(location.hash);
-      LJ.choose(Object.assign(chosen, run ? { id: run[1] } : {}, { from: from.value || null, to: to.value || null }), typing);
+      LJ.choose(Object.assign(chosen, run ? { id: run[1] } : {}, { from: from.value || null, to: to.value || null }), field);
     }
     function restore() {
       if (!place.isConnected) { return; }
       var chosen = LJ.chosen();
       from.value = chosen.from || "";
       to.value = chosen.to || "";
-      phase.value = "";
       if (edges || from.value || to.value) { tell(); }
     }
     function show(range) {
@@ -169,15 +173,13 @@
       var chosen = bands[phase.value];
       if (chosen) { choose(chosen.x0, chosen.x1); }
     });
-    [from, to].forEach(function (input) {
-      input.addEventListener("input", function () { phase.value = ""; keep(true); });
-    });
+    from.addEventListener("input", function () { keep("from"); });
+    to.addEventListener("input", function () { keep("to"); });
     zoom.addEventListener("click", function () { show(tell()); });
     whole.addEventListener("click", function () { tell(); show([edges[0], edges[edges.length - 1]]); });
     box.addEventListener("drawn", function () {
       box.on("plotly_selected", function (event) {
         if (event && event.range) {
-          phase.value = "";
           choose(Math.min.apply(null, event.range.x), Math.max.apply(null, event.range.x));
         }
       });
