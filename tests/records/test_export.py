@@ -344,7 +344,7 @@ def test_without_their_libraries_parquet_and_frames_say_how_to_install_them(tmp_
     words = f"export {tmp_path / 'r'} --format parquet --out {tmp_path / 'x'}".split()
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "pip install 'llmjoules[site]'" in done.stderr
+    assert "pip install '.[site]' in a clone of llmjoules, or 'llmjoules[site]'" in done.stderr
     assert "pip install pandas" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "x").exists()

@@ -485,7 +485,7 @@ def test_a_missing_library_says_what_to_install(
     with pytest.raises(LlmjoulesError) as caught:
         build_site([results], out)
     assert library in caught.value.why
-    assert "pip install 'llmjoules[site]'" in caught.value.fix
+    assert "pip install '.[site]' in a clone of llmjoules, or 'llmjoules[site]'" in caught.value.fix
 
 
 @pytest.mark.parametrize("address", ["javascript:alert(1)", "example.org", 'https://x.org/"><script>', "ftp://x.org"])
