@@ -150,6 +150,7 @@ def checked(record: Record, trace: Lines | None, no_trace: str | None) -> Check:
 def _name(area: Area) -> str:
     return text.component_name(area.component)
 
+
 def packed(trace: Lines, names: Sequence[str], spans_s: Sequence[tuple[float, float]], banded: bool) -> dict[str, Any]:
     """What power.js draws, in as few bytes as a chart needs.
 
