@@ -315,7 +315,8 @@ class Site:
         models, systems = self.index.rows("SELECT count(DISTINCT model), count(DISTINCT system) FROM record")[0]
         failed, published = self.index.count("failed"), self.index.count("published")
         said = [text.count(models, "model", spell=False), text.count(systems, "system", spell=False)]
-        said += [text.count(self.index.count("run"), "run", spell=False)]
+        runs = self.index.count("run")
+        said += [text.count(runs, "run", spell=False)] if runs or not published else []
         said += [f"{failed} failed"] if failed else []
         said += [text.count(published, "published figure", spell=False)] if published else []
         return ", ".join(said)

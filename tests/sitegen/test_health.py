@@ -95,6 +95,7 @@ def flagged_figure(number: int) -> Record:
 def test_published_figures_are_not_counted_as_runs(health: Any) -> None:
     page = health([flagged_figure(1), flagged_figure(2)])
     assert page.heading == "Every line was read; two published figures carry a flag"
+    assert Html(page.path.parent / "runs" / "index.html").heading == "1 model, 1 system, 2 published figures"
     assert "2 published figures, tokens_assumed" in page.text
     page = health([flagged_figure(1), flagged_figure(2), make_run(flags=("tokens_assumed", "busy:cpu"))])
     assert page.heading == "Every line was read and no run failed; three records carry a flag"
