@@ -14,8 +14,8 @@ from llmjoules.meters.types import Unavailable
 
 
 class Listed(NamedTuple):
-    """sources: by channel, where it is usable; source: of the first one; what, why, fix: the reason and the remedy where
-    it is not.
+    """sources: by channel, where it is usable, and source of the first one; what, why, fix: the reason and the remedy
+    where it is not.
     """
 
     name: str
