@@ -105,15 +105,18 @@ def test_what_may_not_be_looked_at_is_named_in_a_few_lines(words: str, cli: Cli,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["closed", "open"]
 
 
-def test_a_full_disk_is_said_and_no_torn_line_stays(cli: Cli, three_runs: Measured, tmp_path: Path) -> None:
-    """A limit on the size of files stops the write as a full disk does: half-way."""
+def test_a_full_disk_is_said_and_nothing_of_the_run_stays(cli: Cli, three_runs: Measured, tmp_path: Path) -> None:
+    """A limit on the size of files stops the write as a full disk does, half-way, and that of the rescue too."""
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # noqa: E731
     words = ["measure", *"--model dummy:llama-tiny --meter mock --repeats 1 --new-tokens 5 --idle 0".split()]
-    done = cli(*words, "--out", str(tmp_path), preexec_fn=limit)
+    rescue, results = tmp_path / "rescue", tmp_path / "results"
+    rescue.mkdir()
+    done = cli(*words, "--out", str(results), preexec_fn=limit, env_more={"TMPDIR": str(rescue)})
     assert done.returncode == 2, done.stderr
     assert "Cannot append to" in done.stderr
     assert "Traceback" not in done.stderr
-    assert all(file.stat().st_size == 0 for file in tmp_path.iterdir())
+    assert not list(rescue.glob("*.jsonl"))
+    assert not results.exists()
 
 
 def test_dry_run_shows_the_plan_and_runs_nothing(cli: Cli, tmp_path: Path) -> None:

@@ -71,7 +71,6 @@ class ResultsFile:
             with _signals_held():  # the run is finished: Ctrl-C must not come between it and the disk
                 if self._fd is None:
                     self._fd = _create(self.path)
-                    self._made_folder = False  # it holds something now
                 size = os.fstat(self._fd).st_size
                 _write_all(self._fd, line)
                 os.fsync(self._fd)
@@ -82,20 +81,28 @@ class ResultsFile:
             raise _not_stored(path, error, line) from error
 
     def close(self) -> None:
+        self._close_file()
+        if self._made_folder:
+            with suppress(OSError):  # not empty any more
+                self.folder.rmdir()
+
+    def _close_file(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-        if self._made_folder:
-            with suppress(OSError):  # not empty any more: somebody else's now
-                self.folder.rmdir()
 
     def _cut_back(self, size: int) -> None:
-        """Take back the torn line; truncating works on a full disk. If even that fails, go on in another file."""
+        """Take back the torn line, with its file if that holds no other; truncating works on a full disk. If even that
+        fails, go on in another file.
+        """
         assert self._fd is not None
         try:
             os.ftruncate(self._fd, size)
+            if size == 0:
+                self._close_file()
+                self.path.unlink()
         except OSError:
-            self.close()
+            self._close_file()
             self.path = self.path.with_stem(f"{self.path.stem}-{random_suffix()}")
 
 
@@ -295,13 +302,25 @@ def _not_stored(path: Path, error: OSError, line: bytes) -> LlmjoulesError:
     what = f"Cannot append to {path}."
     why = f"{error.strerror or error}."
     try:
-        with tempfile.NamedTemporaryFile(prefix="llmjoules-rescued-", suffix=".jsonl", delete=False) as rescue:
-            rescue.write(line)
-            rescue.flush()
-            os.fsync(rescue.fileno())
+        rescue = _rescued(line)
     except OSError:
         return LlmjoulesError(what, why, "Make room; this run could not be kept elsewhere, earlier ones are safe.")
-    return LlmjoulesError(what, why, f"Make room, then copy this run in from {rescue.name}; earlier ones are safe.")
+    return LlmjoulesError(what, why, f"Make room, then copy this run in from {rescue}; earlier ones are safe.")
+
+
+def _rescued(line: bytes) -> str:
+    """The file in the temporary folder that keeps it whole. Raises OSError, and leaves none, where it cannot."""
+    fd, path = tempfile.mkstemp(prefix="llmjoules-rescued-", suffix=".jsonl")
+    try:
+        _write_all(fd, line)
+        os.fsync(fd)
+    except BaseException:
+        with suppress(OSError):
+            Path(path).unlink()
+        raise
+    finally:
+        os.close(fd)
+    return path
 
 
 def _unreadable(folder: Path, error: OSError) -> LlmjoulesError:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import random
+import resource
 import signal
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +208,35 @@ def test_a_disk_without_room_is_an_error_and_the_next_run_with_room_is_stored(
     results.close()
     records, bad = read(tmp_path / "results")
     assert ([record.id for record in records], bad) == (["A", "C"], [])
+
+
+def test_what_cannot_be_kept_anywhere_leaves_no_file_and_the_next_run_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that may not grow beyond 4 kB: neither that of the results nor the one that is to rescue the line."""
+    results, rescue = tmp_path / "results", tmp_path / "rescue"
+    rescue.mkdir()
+    monkeypatch.setattr(store.tempfile, "tempdir", str(rescue))
+    file = ResultsFile(results, "first")
+    with files_of_at_most(4096), pytest.raises(LlmjoulesError, match="could not be kept elsewhere"):
+        file.append(make_run(id="A", command="x" * 8192))
+    assert [*results.iterdir(), *rescue.iterdir()] == []
+    file.append(make_run(id="B"))
+    file.close()
+    records, bad = read(results)
+    assert ([record.id for record in records], bad) == (["B"], [])
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def partly_then_full(write: object) -> object:
