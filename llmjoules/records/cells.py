@@ -72,7 +72,8 @@ class Selection(Struct, frozen=True):
             if not equals:
                 key, value = "model", word
             if key not in SETTINGS and key not in NAMES:
-                raise LlmjoulesError(f"Cells cannot be chosen by {key!r}.", _nearest(key, [*SETTINGS, *NAMES]))
+                fix = _nearest(key, [*SETTINGS, *NAMES])
+                raise LlmjoulesError(f"Cells cannot be chosen by {key!r}.", "Records have no such setting.", fix)
             wanted[key] = value
         return cls(Path(path), wanted)
 
@@ -90,8 +91,7 @@ class Selection(Struct, frozen=True):
         for key, value in self.wanted.items():
             left = [run for run in runs if _matches(key, value, run)]
             if not left:
-                known = [str(found) for run in runs if (found := _get(key)(run)) is not None]
-                raise LlmjoulesError(f"No run in {self.path} has {key} {value}.", _nearest(value, known))
+                raise LlmjoulesError(f"No run in {self.path} has {key} {value}.", *_instead(key, value, runs))
             runs = left
         return cells_of(runs)
 
@@ -195,6 +195,15 @@ def _nearest(word: str, known: Sequence[str]) -> str:
     names = sorted({plain(name) for name in known})
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     return f"The nearest is {close[0]}." if close else f"There are: {', '.join(names[:20]) or 'none'}."
+
+
+def _instead(key: str, value: str, runs: Sequence[Repeat]) -> tuple[str, str]:
+    """Why no run has this value, and what to choose by."""
+    known = [str(found) for run in runs if (found := _get(key)(run)) is not None]
+    if known:
+        return _nearest(value, known), f"Choose one that there is, or leave {key} out."
+    said = [name for name in SETTINGS if any(_get(name)(run) is not None for run in runs)]
+    return f"None of its runs says {key}.", f"Choose by what they say: {', '.join(said)}."
 
 
 def differences(a: Cell, b: Cell) -> dict[str, tuple[str, str]]:

@@ -435,21 +435,21 @@ class Origin(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Figures(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Means that a source states where it gives no counts to work them out from.
 
-    component: of which the energy and power are. output_tokens: mean number per request.
+    component: of which the energy and power are, gross: never negative. output_tokens: mean number per request.
     net_j: energy less that of the idle machine, by component, as the source worked it out; it may be negative.
     itl_s: time between tokens, by percentile (`p50`). concurrency: requests in progress at a time.
     """
 
     component: Component
-    j_per_token: float | None = None
-    j_per_request: float | None = None
-    power_w: float | None = None
-    tokens_per_s: float | None = None
-    requests_per_s: float | None = None
-    output_tokens: float | None = None
-    concurrency: float | None = None
-    tpot_s: float | None = None
-    itl_s: dict[str, float] = {}
+    j_per_token: NonNegative | None = None
+    j_per_request: NonNegative | None = None
+    power_w: NonNegative | None = None
+    tokens_per_s: NonNegative | None = None
+    requests_per_s: NonNegative | None = None
+    output_tokens: NonNegative | None = None
+    concurrency: NonNegative | None = None
+    tpot_s: NonNegative | None = None
+    itl_s: dict[str, NonNegative] = {}
     net_j: dict[str, float] = {}
 
 

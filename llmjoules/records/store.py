@@ -27,6 +27,8 @@ from llmjoules.records.upgrade import UnknownVersion, decode_any_version
 
 MAX_LINE_BYTES = 8_000_000  # a run of 200 tokens takes about 20 kB; a longer line would only fill memory
 
+NO_NUMBER = re.compile(rb"-?(?:nan|inf(?:inity)?)\b", re.IGNORECASE)  # as programs write them
+
 
 class Stored(NamedTuple):
     record: Record
@@ -230,6 +232,11 @@ def _why_not_json(line: bytes, error: Exception) -> str:
         line.decode("utf-8")
     except UnicodeDecodeError as bad:
         return f"not UTF-8 at byte {bad.start}"
+    place = re.search(r"\(byte (\d+)\)", str(error))
+    at = int(place[1]) if place is not None else -1
+    for word in NO_NUMBER.finditer(line):
+        if word.start() <= at < word.end():
+            return f"holds {word[0].decode()} at byte {word.start()}, no number in JSON: a missing figure is null"
     return str(error)
 
 

@@ -294,6 +294,11 @@ def written(folder: Path, found: list[Run]) -> Path:
     return file
 
 
+SAID = (
+    "model, weights, dtype, batch, prompt, new-tokens, decoding, stop, text, system, device, devices, strategy, threads"
+)
+
+
 def test_cells_are_chosen_by_settings_model_or_cell(tmp_path: Path) -> None:
     file = written(
         tmp_path, [*runs(threads=1), *runs(threads=2, day=2), *runs(threads=2, day=3, dtype="bfloat16", model="M/x")]
@@ -311,9 +316,14 @@ def test_cells_are_chosen_by_settings_model_or_cell(tmp_path: Path) -> None:
         ("#thread=2", "nearest is threads"),
         ("#dtype=bfloat61", "nearest is bfloat16"),
         ("#cell=x", "has cell x"),
+        ("#study=x", "None of its runs says study"),
     ):
-        with pytest.raises(LlmjoulesError, match=hint):
+        with pytest.raises(LlmjoulesError) as wrong:
             chosen(rest)
+        lines = str(wrong.value).splitlines()
+        assert [line.partition(":")[0] for line in lines[1:]] == ["Why", "Do"]
+        assert hint in str(wrong.value)
+    assert lines[-1] == f"Do:  Choose by what they say: {SAID}, meters."
 
 
 def test_a_file_may_have_a_number_sign_in_its_name(tmp_path: Path) -> None:

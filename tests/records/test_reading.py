@@ -42,8 +42,10 @@ def without(key: str) -> bytes:
 GOOD = encode(make_run())
 BAD_LINES = {
     "half a line": (GOOD[: len(GOOD) // 2], "malformed|truncated|ended"),
-    "NaN": (GOOD.replace(b'"start_s":0.0', b'"start_s":NaN', 1), "invalid character"),
-    "NaN in the trace": (GOOD[: GOOD.index(b'"trace":')] + b'"trace":{"edges_s":[NaN]}}', "invalid character"),
+    "NaN": (GOOD.replace(b'"start_s":0.0', b'"start_s":NaN', 1), "holds NaN at byte"),
+    "NaN in the trace": (GOOD[: GOOD.index(b'"trace":')] + b'"trace":{"edges_s":[NaN]}}', "holds NaN at byte"),
+    "minus infinity": (GOOD.replace(b'"start_s":0.0', b'"start_s":-Infinity', 1), "holds -Infinity at byte"),
+    "nan of C": (GOOD.replace(b'"start_s":0.0', b'"start_s":-nan', 1), "holds -nan at byte"),
     "infinity": (GOOD.replace(b'"start_s":0.0', b'"start_s":1e999', 1), "out of range"),
     "negative energy": (GOOD.replace(b'"joules":', b'"joules":-', 1), r">= 0.* at `\$\.totals\[\.\.\.\]\.joules`"),
     "wrong schema": (changed(schema="zeus/1"), "schema is 'zeus/1', not llmjoules/1"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from llmjoules.records import record as r
-from llmjoules.records.record import SCHEMA, Failed, Published, Record, Run, decode, encode, json_schema
+from llmjoules.records.record import SCHEMA, Failed, Figures, Published, Record, Run, decode, encode, json_schema
 from tests.builders import make_run
 
 number = st.floats(allow_nan=False, allow_infinity=False)
@@ -254,6 +254,20 @@ BROKEN = [
 def test_schema_and_reader_both_refuse_a_broken_record(line: Any) -> None:
     assert not validator().is_valid(line)
     with pytest.raises(msgspec.ValidationError):
+        decode(json.dumps(line).encode())
+
+
+@pytest.mark.parametrize("key", sorted({*Figures.__struct_fields__} - {"component", "itl_s", "net_j"}))
+def test_gross_figures_are_never_negative_and_net_ones_may_be(key: str) -> None:
+    run = make_run()
+    figures = Figures(component="gpu", j_per_token=5.0, net_j={"gpu": -3.0})
+    stated = Published(id="1", schema=SCHEMA, model=run.model, system=run.system, source="Table 2", figures=figures)
+    line = json.loads(encode(stated))
+    assert validator().is_valid(line)
+    assert decode(encode(stated)) == stated
+    line["figures"][key] = -5
+    assert not validator().is_valid(line)
+    with pytest.raises(msgspec.ValidationError, match=">= 0"):
         decode(json.dumps(line).encode())
 
 
