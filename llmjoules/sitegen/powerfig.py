@@ -20,19 +20,22 @@ TOKEN_ROWS = 10  # run.js has the same number
 
 
 class Band(NamedTuple):
-    """A stretch of the run under the power trace."""
+    """A stretch of the run under the power trace. none: by channel why the record has no energy of it."""
 
     name: str
     start_s: float
     end_s: float
+    none: dict[str, str]
 
 
 def bands(phases: Sequence[Phase]) -> list[Band]:
     """Phases in order of time; an inference with parts is shown as its parts."""
     found: list[Band] = []
     for phase in phases:
-        parts = [Band(part.name, part.start_s, part.end_s) for part in phase.parts]
-        found += parts or [Band(phase.name, phase.start_s, phase.end_s)]
+        found += [
+            Band(one.name, one.start_s, one.end_s, {e.channel: e.reason or "" for e in one.energy if e.joules is None})
+            for one in phase.parts or (phase,)
+        ]
     return sorted((band for band in found if band.end_s > band.start_s), key=lambda band: band.start_s)
 
 
@@ -42,7 +45,7 @@ def power_plot(record: Record, trace: Lines) -> dict[str, Any]:
     kinds = {channel.id: channel.component for meter in record.meters for channel in meter.channels}
     names = _in_order(record, trace, kinds)
     phase = inference(record)
-    spans = [*bands(record.phases), *(() if phase is None else (Band("", phase.start_s, phase.end_s),))]
+    spans = [*bands(record.phases), *(() if phase is None else (Band("", phase.start_s, phase.end_s, {}),))]
     banded = len(names) <= BANDS_UP_TO
     plot = packed(trace, names, [(span.start_s, span.end_s) for span in spans], banded)
     for name, line in zip(names, plot["lines"], strict=True):
@@ -53,6 +56,7 @@ def power_plot(record: Record, trace: Lines) -> dict[str, Any]:
         }
     plot["bands"] = [
         {"x0": b.start_s, "x1": b.end_s, "text": b.name.replace("+", " + "), "color": phase_colour(b.name)}
+        | ({"none": none} if (none := _without(b, names)) else {})
         for b in bands(record.phases)
     ]
     if len(names) > 1:
@@ -62,6 +66,15 @@ def power_plot(record: Record, trace: Lines) -> dict[str, Any]:
         if phase is not None:
             plot["tokens"]["from_s"] = phase.start_s
     return plot
+
+
+def _without(band: Band, names: Sequence[str]) -> dict[str, str]:
+    """By the name of a line why the record has no energy of this stretch."""
+    return {
+        plot_text(text.shown(name, 24)): text.shown(band.none[name] or "no reason given", 160)
+        for name in names
+        if name in band.none
+    }
 
 
 def power_table(record: Record, trace: Lines) -> Table:
@@ -154,7 +167,5 @@ def _end_labels(trace: Lines, names: Sequence[str], kinds: Mapping[str, str]) ->
             word = f"{text.component_name(component)} {opinion}".strip() if component else own[0]
             label = text.shown(word if len(own) == 1 else f"{word} × {len(own)}", 24)
             y = short_figure(sum(last) / len(last))
-            labels.append(
-                {"x": float(trace.edges_s[-1]), "y": y, "text": plot_text(label), "color": component_colour(component)}
-            )
+            labels.append({"y": y, "text": plot_text(label), "color": component_colour(component)})
     return labels

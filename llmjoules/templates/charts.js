@@ -76,7 +76,7 @@
       margin: { l: 12, r: direct ? Math.ceil(longest) + 16 : 12, t: figure.bands ? 26 : 14, b: 8 },
       hoverlabel: { bgcolor: paint("--paper"), bordercolor: paint("--line"), font: { color: paint("--ink") } },
       showlegend: given.showlegend || ((figure.ends || []).length > 0 && !direct),
-      legend: { orientation: "h", x: 0, y: 1.04, yanchor: "bottom", traceorder: "normal", font: { size: 12 } },
+      legend: { orientation: "h", x: 0, y: figure.bands ? 1 + 26 / Math.max(box.clientHeight - 60, 60) : 1.04, yanchor: "bottom", traceorder: "normal", font: { size: 12 } },
       xaxis: axis(given.xaxis, paint), yaxis: axis(given.yaxis, paint),
       dragmode: figure.bands && wide ? "select" : false, selectdirection: "h", hovermode: "closest"
     });
@@ -136,7 +136,7 @@
   }
 
   // What other scripts of ours use. Data files are scripts that call put, since nothing else loads from a disk.
-  var LJ = window.LJ = { root: own.root, value: new Map(), waiting: new Map() };
+  var LJ = window.LJ = { root: own.root, value: new Map(), waiting: new Map(), loads: new Map() };
 
   LJ.put = function (name, value) {
     LJ.value.set(name, value);
@@ -145,13 +145,19 @@
 
   LJ.load = function (name) {
     if (LJ.value.has(name)) { return Promise.resolve(LJ.value.get(name)); }
-    return new Promise(function (resolve, reject) {
-      LJ.waiting.set(name, resolve);
-      var script = document.createElement("script");
-      script.src = own.root + "data/" + name + ".js";
-      script.onerror = function () { reject(new Error("There is no " + name + ".")); };
-      document.head.appendChild(script);
-    });
+    if (!LJ.loads.has(name)) {
+      LJ.loads.set(name, new Promise(function (resolve, reject) {
+        LJ.waiting.set(name, resolve);
+        var script = document.createElement("script");
+        script.src = own.root + "data/" + name + ".js";
+        script.onerror = function () {
+          LJ.loads.delete(name);  // the next one to ask tries again
+          reject(new Error("There is no " + name + "."));
+        };
+        document.head.appendChild(script);
+      }));
+    }
+    return LJ.loads.get(name);
   };
 
   // What a reader chose lives in the address, `#v1;key=value;…`: an address of another form says nothing.

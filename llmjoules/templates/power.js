@@ -59,7 +59,8 @@
         hovertemplate: "%{y:.4g} W at %{x:.3f} s<extra></extra>", connectgaps: false });
     });
     return { trace: trace, figure: {
-      data: data, ends: plot.ends || [], bands: plot.bands,
+      data: data, ends: (plot.ends || []).map(function (end) { return Object.assign({ x: edges[edges.length - 1] }, end); }),
+      bands: plot.bands,
       layout: {
         xaxis: { ticksuffix: " s", showticksuffix: "first", showgrid: false, range: [edges[0], edges[edges.length - 1]] },
         yaxis: { ticksuffix: " W", showticksuffix: "last", rangemode: "tozero", fixedrange: true }
@@ -95,8 +96,10 @@
     return sum;
   }
 
-  function sentence(line, plot, edges, from, to) {
+  // none: why the record has no energy of this line in this phase, if it is one; then there is none here either.
+  function sentence(line, plot, edges, from, to, none) {
     var joules = area(edges, line.mean, from, to), name = h("strong", {}, plain(line.name)), length = to - from;
+    if (none) { return [name, ": no energy, " + none + "."]; }
     if (joules === null) { return [name, ": in a part of this span its power is not known."]; }
     var words = ": " + number(joules, 4) + " J, mean " + number(joules / length) + " W";
     if (plot.tokens) {
@@ -130,7 +133,8 @@
     var copy = h("button", { type: "button", hidden: "" }, "Copy link");
     place.append(
       h("p", { class: "choose" }, h("label", {}, "Energy of ", phase), h("label", {}, " from ", from, " s"), h("label", {}, " to ", to, " s "), zoom, " ", whole, " ", copy),
-      h("div", { role: "status" }, says));
+      h("div", { role: "status" }, says),
+      h("p", { class: "note" }, "Joules under the drawn line. Of a span no uncertainty is worked out: that of a phase stands in the table below."));
     place.hidden = false;
 
     function tell() {
@@ -141,7 +145,10 @@
       var end = chosen < 0 ? Math.min(parseFloat(to.value), edges[edges.length - 1]) : bands[chosen].x1;
       says.replaceChildren();
       if (start < end) {
-        lines.forEach(function (line) { says.append(h("li", {}, sentence(line, plot, edges, start, end))); });
+        lines.forEach(function (line) {
+          var none = chosen >= 0 && (bands[chosen].none || {})[line.name];
+          says.append(h("li", {}, sentence(line, plot, edges, start, end, none)));
+        });
       }
       zoom.disabled = !(start < end);
       copy.hidden = !(start < end) || !navigator.clipboard;

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from llmjoules.records.record import Part, Phase, Run, Tokens, Total
+from llmjoules.records.record import Part, Phase, Run, Tokens, Total, Trace, TraceLine
 from llmjoules.sitegen.build import build_site
 from tests.builders import energy, make_run, phase, trace
 from tests.sitegen.inputs import everything, runs, write
@@ -490,6 +490,55 @@ def test_a_phase_has_the_joules_and_tokens_of_the_record_however_short(browser: 
     reader.page.goto(address)
     assert box.locator("li").inner_text() == said["decode"]
     assert box.locator("select option:checked").inner_text() == "decode"
+    assert not reader.complaints
+    reader.context.close()
+
+
+def test_a_phase_without_energy_has_none_under_its_line_either(browser: Any, tmp_path: Path) -> None:
+    run = quick_run()
+    idle, inference = run.phases
+    nothing = (energy("cpu:0", None, "too_short: the phase took 3.6 ms and the meter is read every 10 ms"),)
+    parts = (msgspec.structs.replace(inference.parts[0], energy=nothing), *inference.parts[1:])
+    run.phases = (idle, msgspec.structs.replace(inference, parts=parts))
+    build_site([write(tmp_path / "in" / "r.jsonl", [run])], tmp_path / "site")
+    reader = Visit(browser, tmp_path / "site", viewport={"width": 1280, "height": 900})
+    reader.open("runs/dummy")
+    box = reader.page.locator(".span")
+    box.locator("select").select_option(label="prefill")
+    assert box.locator("li").inner_text() == f"cpu:0: no energy, {nothing[0].reason}."
+    box.locator("select").select_option(label="decode")
+    assert " J, mean 60.0 W" in box.locator("li").inner_text()
+    assert not reader.complaints
+    reader.context.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_lines_have_names_beside_the_chart_or_above_those_of_phases(browser: Any, tmp_path: Path, width: int) -> None:
+    """11093094 microseconds are a bit less than 11.093094 s: names at that place still lie inside the chart."""
+    run = make_run()
+    ends_s = [0.0, 1.0, 2.0, 3.0, 5.0, 7.0, 9.0, 11.093094]
+    line = TraceLine(mean_w=(20.0,) * 7, min_w=(19.0,) * 7, max_w=(21.0,) * 7)
+    drawn = Trace(edges_s=tuple(ends_s), channels={"cpu:0": line, "cpu:0@process": line})
+    run.trace = msgspec.Raw(msgspec.json.encode(drawn))
+    run.phases = (
+        msgspec.structs.replace(run.phases[0], start_s=0.0, end_s=5.0),
+        msgspec.structs.replace(run.phases[-1], start_s=5.0, end_s=11.093094, parts=()),
+    )
+    build_site([write(tmp_path / "in" / "r.jsonl", [run])], tmp_path / "site")
+    reader = Visit(browser, tmp_path / "site", viewport={"width": width, "height": 900})
+    reader.open("runs/dummy")
+    reader.draw_all()
+    figure = reader.page.locator("figure").first
+    names = figure.locator(".annotation-text, .legendtext")
+    shown = {text: box for one in names.all() if (text := one.text_content()) and (box := one.bounding_box())}
+    lines = [box for text, box in shown.items() if text.lower().startswith("cpu")]
+    phases = [box for text, box in shown.items() if not text.lower().startswith("cpu")]
+    assert len(lines) == 2
+    assert len(phases) == 2
+    for one in lines:
+        for other in phases:
+            apart = one["y"] + one["height"] <= other["y"] + 1 or one["x"] >= other["x"] + other["width"]
+            assert apart, (one, other)
     assert not reader.complaints
     reader.context.close()
 
