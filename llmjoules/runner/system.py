@@ -37,6 +37,14 @@ def bare_system(name: str | None) -> System:
     )
 
 
+def system_without_model(name: str | None, torch: Any, device: str) -> System:
+    """Once torch is imported: where a model can only be on the CPU, so much is known before it is there."""
+    bare = bare_system(name)
+    if device != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        return bare
+    return msgspec.structs.replace(bare, device="cpu", threads=torch.get_num_threads())
+
+
 def full_system(name: str | None, torch: Any, model: Any) -> System:
     """The machine with the devices that torch sees and those that hold a part of the model."""
     bare = bare_system(name)

@@ -33,7 +33,6 @@ from llmjoules.records.record import (
     Record,
     Replay,
     Run,
-    System,
     Workload,
     encode,
 )
@@ -52,6 +51,7 @@ from llmjoules.runner.system import (
     offloaded,
     partly_absent,
     software,
+    system_without_model,
     with_power_limits,
 )
 from llmjoules.runner.totals import totals
@@ -190,7 +190,10 @@ class Session:
             revision=self.job.revision,
             materialized=settings.materialize and not (loaded is not None and partly_absent(loaded.model)),
         )
-        system: System = bare_system(settings.system)
+        torch = sys.modules.get("torch")  # imported in a phase of its own, which a failed repeat may not have come to
+        system = bare_system(settings.system)
+        if loaded is None and torch is not None:
+            system = system_without_model(settings.system, torch, settings.device)
         if loaded is not None:
             model = msgspec.structs.replace(
                 model,

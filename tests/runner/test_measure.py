@@ -212,6 +212,21 @@ def test_a_failed_repeat_is_a_record_of_what_was_measured_and_the_run_goes_on(
     assert "Traceback" not in measured.done.stderr
 
 
+def test_a_repeat_that_fails_while_loading_names_its_rung_as_others_do(
+    measure: Measure, llama_tiny: Path, three_runs: Measured, tmp_path: Path
+) -> None:
+    shutil.copytree(llama_tiny, tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"no weights" * 100)
+    words = f"--model {tmp_path}/model --meter mock --repeats 1 --new-tokens 5 --idle 0"
+    measured = measure(*words.split())
+    [failed] = measured.records
+    assert (type(failed), failed.error.phase) == (Failed, "model")
+    ran = three_runs.records[0].system
+    assert (failed.system.threads, failed.system.device) == (ran.threads, ran.device) != (None, None)
+    [line] = [line for line in measured.done.stderr.splitlines() if "failed in model" in line]
+    assert f"{ran.threads} thread" in line
+
+
 def test_what_is_asked_too_much_of_the_model_is_said_before_it_is_loaded(measure: Measure) -> None:
     measured = measure(*"--model dummy:llama-tiny --meter mock --new-tokens 5000 --repeats 1 --idle 0".split())
     assert measured.done.returncode == 2
