@@ -18,6 +18,7 @@ from llmjoules.meters.step_response import milliseconds
 from llmjoules.records import stats
 from llmjoules.records.cells import Repeat, cells_of, load_of, telling
 from llmjoules.records.record import Failed, Run
+from llmjoules.records.rounding import in_words
 from llmjoules.runner import events
 from llmjoules.sitegen import text
 
@@ -187,10 +188,7 @@ def planned(preview: Preview) -> Iterator[Any]:
 
 
 def _with_interval(estimate: stats.Estimate | None) -> str:
-    if estimate is None:
-        return text.DASH
-    shown = text.plus_minus(estimate.mean, estimate.half_width)
-    return f"{shown.mean} ± {shown.half}" if shown.half else shown.mean
+    return text.DASH if estimate is None else in_words(estimate.mean, estimate.half_width)
 
 
 def table(

@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 from llmjoules.records import stats
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.record import Failed, Published, Record
-from llmjoules.records.rounding import plus_minus
+from llmjoules.records.rounding import in_words
 from llmjoules.records.stats import Estimate, estimate
 
 _SOURCES = {"measured": "measured", "modelled": "ESTIMATED (a model, not a measurement)", "simulated": "SIMULATED"}
@@ -223,7 +223,7 @@ def _how(key: _Key, values: _Values) -> str:
 
 
 def _interval(value: Estimate) -> str:
-    return plus_minus(value.mean, value.half_width)
+    return in_words(value.mean, value.half_width)
 
 
 def _plain(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from llmjoules.records import stats
 from llmjoules.records.record import Energy, Failed, Published, Record, Run
-from llmjoules.records.rounding import plus_minus
+from llmjoules.records.rounding import in_words
 
 LABELS = {"modelled": "estimated: a model, not a measurement", "simulated": "simulated: no device was read"}
 BAR = 320.0  # pixels of the longest
@@ -53,7 +53,7 @@ def record_html(record: Record) -> str:
     for component, total in record.totals.items():
         per_token = stats.joules_per_token(record, component)
         said = f"{_number(per_token)} J per output token" if per_token is not None else total.reason or ""
-        figure = plus_minus(total.joules, total.uncertainty_j)
+        figure = in_words(total.joules, total.uncertainty_j)
         rows.append((f"{component}, inference", _number(stats.inference_s(record)), "+".join(total.channels), figure,
                      _watts(total.joules, stats.inference_s(record)), said))  # fmt: skip
     if isinstance(record, Published) and record.figures is not None:
@@ -129,7 +129,7 @@ def _chart(bars: Sequence[Bar]) -> str:
 
 
 def _joules(energy: Energy) -> str:
-    return plus_minus(energy.joules, energy.uncertainty_j)
+    return in_words(energy.joules, energy.uncertainty_j)
 
 
 def _watts(joules: float | None, seconds: float | None) -> str:

@@ -9,11 +9,14 @@ from math import isfinite
 from typing import NamedTuple
 
 from llmjoules.records.ids import short_hash
+from llmjoules.records.rounding import DASH as DASH
+from llmjoules.records.rounding import THIN as THIN
+from llmjoules.records.rounding import PlusMinus as PlusMinus
+from llmjoules.records.rounding import digits as digits
+from llmjoules.records.rounding import number as number
+from llmjoules.records.rounding import plus_minus as plus_minus
 
 NAME_LIMIT = 72
-LARGE = 1e9  # from here on powers of ten
-DASH = "–"
-THIN = "\u202f"  # between thousands: narrow, and no line breaks there
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 COMPONENTS = {
     "cpu": "CPU",
@@ -77,59 +80,6 @@ def listed(names: Iterable[str]) -> str:
 def sentence(text: str) -> str:
     """With a capital, if it does not begin with a name of its own spelling."""
     return text[:1].upper() + text[1:]
-
-
-def digits(value: float, decimals: int) -> str:
-    """Fixed point; negative `decimals` round to tens, hundreds, …; thousands are set apart from 10 000 on."""
-    text = f"{value:.{decimals}f}" if decimals >= 0 else f"{round(value, decimals):.0f}"
-    whole, point, rest = text.partition(".")
-    if len(whole.lstrip("-")) > 4:
-        whole = f"{int(whole):,}".replace(",", THIN)
-    return whole + point + rest
-
-
-def number(value: float | None, significant: int = 3) -> str:
-    """A figure alone, to three digits. A dash where there is none; nothing ever reads NaN."""
-    if value is None or not isfinite(value):
-        return DASH
-    if value == 0:
-        return "0"
-    if significant <= 4 and "e" not in (text := f"{value:#.{significant}g}"):  # nearly always, and quick
-        return text.removesuffix(".")
-    decimals = significant - 1 - _magnitude(value, significant)
-    return digits(value, decimals) if abs(value) < LARGE and decimals <= 7 else f"{value:.{significant - 1}e}"
-
-
-class PlusMinus(NamedTuple):
-    """A mean and its half-width, rounded to the same decimal. half is empty where there is none."""
-
-    mean: str
-    half: str
-
-
-def plus_minus(mean: float | None, half: float | None, factor: float = 1.0) -> PlusMinus:
-    """Half-width to two digits and the mean to match, but never more than five digits of the mean."""
-    if mean is None or not isfinite(mean * factor):
-        return PlusMinus(DASH, "")
-    mean *= factor
-    if half is None or not isfinite(half * factor):
-        return PlusMinus(number(mean, 3), "")
-    half *= factor
-    if max(abs(mean), half) >= LARGE:
-        return PlusMinus(number(mean, 3), number(half, 2))
-    finest = 4 - _magnitude(mean, 5) if mean else 7
-    decimals = min(1 - _magnitude(half, 2), finest) if half else min(finest, 3)
-    if decimals > 7:
-        return PlusMinus(number(mean, 3), number(half, 2))
-    small = digits(half, decimals)
-    return PlusMinus(
-        digits(mean, decimals), small if float(small.replace(THIN, "") or 0) or not half else number(half, 1)
-    )
-
-
-def _magnitude(value: float, significant: int) -> int:
-    """The power of ten of the first digit after rounding: 9.996 to three digits counts as 10.0."""
-    return int(f"{value:.{significant - 1}e}".partition("e")[2])
 
 
 class Unit(NamedTuple):

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmjoules.cli import main
+from llmjoules.console import summary
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.export import export
 from llmjoules.records.export_table import COLUMNS, rows_of, write_csv
@@ -39,7 +40,7 @@ from llmjoules.records.record import (
     Workload,
     encode,
 )
-from llmjoules.records.rounding import plus_minus
+from llmjoules.records.rounding import in_words
 from llmjoules.records.store import BadLine, read_results
 from tests.builders import ESTIMATE, NVML, make_run
 
@@ -420,11 +421,19 @@ def test_a_figure_that_is_not_of_the_inference_says_so_and_stays_out_of_the_meta
 
 @pytest.mark.parametrize(
     ("value", "half", "said"),
-    [(840.1238, 4.2342, "840.1 ± 4.2"), (6061.2, 104.16, "6061 ± 104"), (0.0123, 0.00049, "0.01230 ± 0.00049"),
-     (4.0, 0.0, "4"), (None, 1.0, "–"), (1e300, 1e299, "1e+300"), (2.0, float("nan"), "2")],
+    [(840.1238, 4.2342, "840.1 ± 4.2"), (6061.2, 104.16, "6060 ± 100"), (0.0123, 0.00049, "0.01230 ± 0.00049"),
+     (4.0, 0.0, "4.000 ± 0.000"), (4.0, None, "4.00"), (None, 1.0, "–"), (2.0, float("nan"), "2.00")],
 )  # fmt: skip
 def test_a_mean_has_as_many_digits_as_its_half_width(value: float | None, half: float | None, said: str) -> None:
-    assert plus_minus(value, half) == said
+    assert in_words(value, half) == said
+
+
+def test_a_wide_interval_reads_alike_in_the_terminal_and_on_a_model_card() -> None:
+    """8 and 30 W: the half-width of two loads is larger than the mean of their joules per token."""
+    runs = [make_run(load=str(n), inference_w=8.0 + 22 * n) for n in (0, 1)]
+    [shown] = {column.header: list(column.cells) for column in next(summary(runs)).columns}["J/token"]
+    assert shown == "1.9 ± 14.0"  # 0.8 and 3.0: t(1) = 12.706 times 1.1
+    assert f"| {shown} |" in card(*runs)
 
 
 @given(st.text(min_size=1))

@@ -56,6 +56,10 @@ def test_a_figure_is_the_nearest_with_so_many_digits(value: float, significant: 
         (5.0, 0.0, ("5.000", "0.000")),
         (None, None, ("–", "")),
         (1.0, float("inf"), ("1.00", "")),
+        (1192.0, 14680.0, ("1200", f"14{NARROW}700")),  # of the mean its first two digits stay
+        (400.0, 14680.0, ("400", f"14{NARROW}680")),
+        (-2.34, 17.06, ("-2.3", "17.1")),
+        (0.001, 15.04, ("0", "15")),  # nothing is known of it
     ],
 )
 def test_a_half_width_has_two_digits_and_the_mean_matches(
