@@ -94,8 +94,9 @@ def _interval(row: Compared) -> str:
     if row.difference.paired:
         return f"95 % intervals, paired by load, since the sides took turns: {over}.{ended}"
     if row.basis == "loads":
-        return f"95 % intervals over loads (Welch): {over}.{ended}"
-    return f"95 % intervals over runs (Welch): {over}. What differs from load to load is not in them.{ended}"
+        return f"95 % intervals over loads (Welch, cautious where few): {over}.{ended}"
+    what = "What differs from load to load is not in them."
+    return f"95 % intervals over runs (Welch, cautious where few): {over}. {what}{ended}"
 
 
 def gain(found: Gain) -> str:

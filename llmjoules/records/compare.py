@@ -336,7 +336,8 @@ def check(comparisons: Sequence[Comparison], max_rise: float) -> list[Checked]:
 
     A rise is one that is significant and whose estimate is above max_rise. Significant: one-sided p below 2.5 %, with
     Holm's correction over all figures of the call; so where nothing has risen, a call gives a false alarm in at most
-    2.5 % of cases however many cells it has. A cell that started more than 5 °C warmer or colder is not judged.
+    2.5 % of cases however many cells it has (where both sides scatter about as much: docs/statistics.md). A cell that
+    started more than 5 °C warmer or colder is not judged.
     """
     rows = [(c, found) for c in comparisons for found in c.compared if found.figure == "whole"]
     ps = {id(found): _one_sided(found.difference) for _, found in rows}

@@ -65,24 +65,42 @@
     return a.reduce(function (sum, value, place) { return sum + (value - x) * (b[place] - y); }, 0) / (a.length - 1);
   }
 
-  // Of mean(a) + mean(b): half-width, two-sided p and degrees of freedom; null where one point has no spread.
-  function test(a, b, paired, alpha) {
-    var variance, degrees, va, vb, spread;
+  // Degrees of freedom of va + vb at a level: Welch and Satterthwaite's, of upper bounds by each one's own Student t.
+  function degreesOf(va, vb, na, nb, level) {
+    var a = va * Math.pow(critical(level, na), 2), b = vb * Math.pow(critical(level, nb), 2), squares = a * a / na + b * b / nb;
+    return squares ? (a + b) * (a + b) / squares : na + nb;
+  }
+
+  // Of mean(a) + mean(b): value, standard error and degrees of freedom at a level; null where a side has one point.
+  // ratio: of the means, where it gets an interval from the same t.
+  function scatter(a, b, paired, ratio) {
+    var error, degrees, na = a.length - 1, nb = b.length - 1;
+    if (Math.min(na, nb) < 1) { return null; }
     if (paired) {
       var sums = a.map(function (value, place) { return value + b[place]; });
-      if (sums.length < 2) { return null; }
-      variance = covariance(sums, sums) / sums.length;
-      degrees = sums.length - 1;
+      error = Math.sqrt(covariance(sums, sums) / sums.length);
+      degrees = function () { return na; };
     } else {
-      if (Math.min(a.length, b.length) < 2) { return null; }
-      va = covariance(a, a) / a.length;
-      vb = covariance(b, b) / b.length;
-      spread = va * va / (a.length - 1) + vb * vb / (b.length - 1);
-      variance = va + vb;
-      degrees = spread ? variance * variance / spread : a.length + b.length - 2;
+      var va = covariance(a, a) / a.length, vb = covariance(b, b) / b.length;
+      error = Math.sqrt(va + vb);
+      degrees = function (level) { return Math.min(degreesOf(va, vb, na, nb, level), degreesOf(ratio * ratio * va, vb, na, nb, level)); };
     }
-    var value = mean(a) + mean(b), error = Math.sqrt(variance);
-    return { half: critical(alpha, degrees) * error, p: error ? twoSided(value / error, degrees) : Number(!value), degrees: degrees };
+    return { value: mean(a) + mean(b), error: error, degrees: degrees };
+  }
+
+  // The level at which the interval just reaches zero, by regula falsi (Illinois) on its log.
+  function levelOf(found) {
+    if (!found.error) { return Number(!found.value); }
+    function p(x) { return twoSided(found.value / found.error, found.degrees(Math.exp(x))); }
+    function off(x) { return Math.log(Math.max(p(x), 1e-30)) - x; }
+    var x = 0, miss = off(x), other = Math.log(1e-30), otherMiss = off(other);
+    for (var turn = 0; turn < 100 && Math.abs(miss) >= 1e-12 && otherMiss !== miss; turn++) {
+      var at = (other * miss - x * otherMiss) / (miss - otherMiss), next = off(at);
+      if (next * miss < 0) { other = x; otherMiss = miss; } else { otherMiss /= 2; }
+      x = at;
+      miss = next;
+    }
+    return p(x);
   }
 
   // Ends, in percent, of Fieller's interval of B/A − 1; null where it has none, since A's own reaches to zero.
@@ -101,8 +119,8 @@
     var power = (jb / tb - ja / ta) * (ta + tb) / 2, byJa = -(1 + tb / ta) / 2, byJb = (1 + ta / tb) / 2;
     var byTa = (jb / tb + ja * tb / (ta * ta)) / 2, byTb = -(jb * ta / (tb * tb) + ja / ta) / 2;
     function half(fa, ga, fb, gb) {
-      var found = test(a.map(function (x) { return fa * x[0] + ga * x[1]; }), b.map(function (x) { return fb * x[0] + gb * x[1]; }), paired, alpha);
-      return found && found.half;
+      var found = scatter(a.map(function (x) { return fa * x[0] + ga * x[1]; }), b.map(function (x) { return fb * x[0] + gb * x[1]; }), paired, 1);
+      return found && critical(alpha, found.degrees(alpha)) * found.error;
     }
     return { power: power, powerHalf: half(byJa, byTa, byJb, byTb), time: jb - ja - power, timeHalf: half(-1 - byJa, -byTa, 1 - byJb, -byTb) };
   }
@@ -147,11 +165,11 @@
     var looked = level > 0, alpha = looked ? level : 0.05;
     var used = looked ? inTurns(a, b) : null, points = used ? used.points : [a.points, b.points], paired = looked || tookTurns(a, b);
     points = [widened(points[0], a.widened || 1), widened(points[1], b.widened || 1)];
-    var ja = points[0].map(first), jb = points[1].map(first), found = test(ja.map(function (j) { return -j; }), jb, paired, alpha);
-    var ends = found && fieller(ja, jb, found.degrees, paired, alpha);
+    var ja = points[0].map(first), jb = points[1].map(first), found = scatter(ja.map(function (j) { return -j; }), jb, paired, mean(jb) / mean(ja));
+    var ends = found && fieller(ja, jb, found.degrees(alpha), paired, alpha), p = found && levelOf(found);
     return {
-      percent: 100 * (mean(jb) / mean(ja) - 1), low: ends && ends[0], high: ends && ends[1], p: found && found.p,
-      same: Boolean(found) && found.p >= alpha, paired: paired, looked: looked, parts: parts(points[0], points[1], paired, alpha),
+      percent: 100 * (mean(jb) / mean(ja) - 1), low: ends && ends[0], high: ends && ends[1], p: p,
+      same: Boolean(found) && p >= alpha, paired: paired, looked: looked, parts: parts(points[0], points[1], paired, alpha),
       loads: Boolean(a.starts && b.starts), used: used
     };
   }
@@ -238,8 +256,8 @@
     var sides = [["A", a], [b.letter, b]].filter(function (side) { return side[1].widened; }).map(first).join(" and ");
     var ended = sides ? " The scatter of " + sides + " counts " + (a.widened || b.widened) + " times, since repeats ended when they agreed." : "";
     if (found.paired) { return "95 % interval, paired by load, since the sides took turns: " + over + ended; }
-    if (found.loads) { return "95 % interval over loads (Welch, Fieller): " + over + ended; }
-    return "95 % interval over runs (Welch, Fieller): " + over + " What differs from load to load is not in it." + ended;
+    if (found.loads) { return "95 % interval over loads (Welch, cautious where few; Fieller): " + over + ended; }
+    return "95 % interval over runs (Welch, cautious where few; Fieller): " + over + " What differs from load to load is not in it." + ended;
   }
 
   // ---- page ---------------------------------------------------------------------------------------------------------

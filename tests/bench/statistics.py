@@ -118,7 +118,7 @@ def false_alarms() -> Iterator[Row]:
     def side(count: int) -> list[Point]:
         return [Point(40 * (1 + rng.normal(0, 0.03)), None) for _ in range(count)]
 
-    for a, b in ((3, 3), (5, 5), (5, 12)):
+    for a, b in ((3, 3), (5, 5), (5, 12), (2, 10), (2, 25)):
         wrong = np.mean([difference(side(a), side(b)).verdict != "not told apart" for _ in range(STUDIES)])
         yield f"compare, {a} and {b} loads", f"{100 * wrong:.1f} %", "6 %", _met(wrong <= 0.06), ""
     for name, each, spread, between in (

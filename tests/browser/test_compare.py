@@ -107,6 +107,9 @@ def cases() -> dict[str, tuple[list[Repeat], list[Repeat]]]:
             with_versions(side("versions", 2, 30, 4, at=30), "2.12.0", 250.5, "560"),
         ),
         "equal": (powers("equal", 1, [40.0, 40.0]), powers("equal", 2, [40.0, 40.0])),
+        "unequal": (side("unequal", 1, 40, 2), side("unequal", 2, 38, 10, at=20)),
+        "unequal-far": (side("unequal-far", 1, 10, 12), side("unequal-far", 2, 80, 3, 2, at=20)),
+        "even": (powers("even", 1, [40.0, 40.0]), powers("even", 2, [30.0, 31.0, 32.0])),
     }
 
 

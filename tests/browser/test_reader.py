@@ -378,12 +378,13 @@ def test_a_comparison_says_what_differs_and_by_how_much(visit: Any, site: Path) 
     field.fill(two["name"])
     opened.page.get_by_role("button", name="Add").click()
     said = opened.page.locator(".findings li").text_content()
-    # Both scatter by 0.1 in three loads: variances of 1/300, four degrees of freedom, t² = 2.7764² = 7.708. Fieller's
-    # ends solve (16 − 0.02569) r² − 24 r + (9 − 0.02569) = 0: r = (12 ± √(144 − 15.9743 · 8.9743)) / 15.9743.
-    low, high = ((12 + sign * sqrt(144 - 15.9743 * 8.9743)) / 15.9743 for sign in (-1, 1))
-    assert (round(low, 3), round(high, 3)) == (0.701, 0.801)
+    # Both scatter by 0.1 in three loads: variances of 1/300. For the ratio of 0.75 that of A counts 0.5625 times: so
+    # 1.5625² / ((0.5625² + 1) / 2) = 3.7092 degrees, fewer than the four of the difference; t² = 2.86443² = 8.20499.
+    # Fieller's ends solve (16 − 0.02735) r² − 24 r + (9 − 0.02735) = 0.
+    low, high = ((12 + sign * sqrt(144 - 15.97265 * 8.97265)) / 15.97265 for sign in (-1, 1))
+    assert (round(low, 3), round(high, 3)) == (0.700, 0.803)
     assert f"takes 25.0 ± {(high - 0.75) * 100:.1f} % less energy per token" in said
-    assert "−1.00 ± 0.23 J/token come from power" in said  # 2.7764 · √(2 / 300) = 0.2267
+    assert "−1.00 ± 0.23 J/token come from power" in said  # four degrees of freedom: 2.7764 · √(2 / 300) = 0.2267
     assert opened.page.locator("table", has_text="Threads").first.locator("tbody td").all_text_contents()[:2] == [
         "1",
         "2",
