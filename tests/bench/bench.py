@@ -5,6 +5,7 @@ Goals are those of the design; a missed one is printed, not an error.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -13,13 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from llmjoules.records.errors import nearest
 from llmjoules.records.record import Trace, TraceLine, encode
 from llmjoules.records.store import read_results
 from tests.bench.importing import importing
@@ -35,9 +37,9 @@ ROOT = Path(__file__).parents[2]
 Row = tuple[str, str, str, str, str]  # figure, value, goal, verdict, ratio
 
 
-def main(only: list[str]) -> None:
-    """Without names of sections, all of them."""
-    sections = {
+def sections() -> dict[str, tuple[str, Sequence[Callable[[], Iterator[Row]]]]]:
+    """By name, the title and what is measured."""
+    return {
         "costs": ("What llmjoules costs", (front_door, install_size, token_clock, reading)),
         "import": ("Other tools' measurements", (importing,)),
         "meters": (
@@ -48,8 +50,13 @@ def main(only: list[str]) -> None:
         "site": ("The site of many runs", (building, audits)),
         "statistics": ("Statistics on simulated studies of known truth", (stopping, intervals, false_alarms)),
     }
+
+
+def main(only: list[str]) -> None:
+    """Without names of sections, all of them."""
+    named = sections()
     console = Console(width=150)
-    for title, measures in (sections[name] for name in only or sections):
+    for title, measures in (named[name] for name in only or named):
         table = Table("figure", "value", "goal", "", "ratio", title=title)
         for measure in measures:
             with console.status(f"{measure.__name__.replace('_', ' ')} ..."):
@@ -211,8 +218,20 @@ def read_once(file: Path) -> None:
     print(seconds, peak_megabytes())
 
 
+def chosen(arguments: list[str]) -> list[str]:
+    """The sections named on the command line; answers `--help`, and a name that there is not, by itself."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.bench", description=__doc__)
+    lines = [f"{name}: {title[0].lower()}{title[1:]}" for name, (title, _) in sections().items()]
+    parser.add_argument("section", nargs="*", help=f"all of them without a name; {'; '.join(lines)}")
+    named: list[str] = parser.parse_args(arguments).section
+    for name in named:
+        if name not in sections():
+            parser.error(f"there is no section {name!r}. {nearest(name, sections())}")
+    return named
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["read"]:
         read_once(Path(sys.argv[2]))
     else:
-        main(sys.argv[1:])
+        main(chosen(sys.argv[1:]))
