@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,10 @@ FIGURES = {
     "prefill": "prefill, J per prompt token",
     "decode": "decode, J per decoded token",
 }
+UNMEASURED = {  # such joules rank nothing: in whose words they are said, and what they are
+    "modelled": ("by the model", "what a model says, not a measurement"),
+    "simulated": ("in the simulation", "what was simulated, not a measurement"),
+}
 
 
 def comparison(found: Comparison) -> Iterator[str | Table]:
@@ -31,7 +35,8 @@ def comparison(found: Comparison) -> Iterator[str | Table]:
     for scope in dict.fromkeys(row.scope for row in found.compared):
         rows_of_scope = [row for row in found.compared if row.scope == scope]
         yield ""
-        yield f"{scope}: {verdict(rows_of_scope[0])}"
+        whole = rows_of_scope[0]
+        yield f"{scope}: {verdict(whole)}" + (f" ({UNMEASURED[whole.source][1]})" if whole.source in UNMEASURED else "")
         yield table(("", "A", "B", "B − A", "by power", "by time", ""), map(_row, rows_of_scope), right=(1, 2, 3, 4, 5))
         yield _interval(rows_of_scope[0])
         yield gain(found.gains[scope])
@@ -41,13 +46,21 @@ def comparison(found: Comparison) -> Iterator[str | Table]:
 
 
 def verdict(row: Compared) -> str:
-    """`B is cheaper by 12.3 ± 1.9 %`, `not told apart: difference 0.4 ± 1.1 %`."""
+    """`B is cheaper by 12.3 ± 1.9 %`, `not told apart: difference 0.4 ± 1.1 %`; of joules that nobody measured `by the
+    model, B is lower by 12.3 ± 1.9 %`.
+    """
+    if row.source in UNMEASURED:
+        return f"{UNMEASURED[row.source][0]}, {_verdict(row, {'cheaper': 'lower', 'dearer': 'higher'})}"
+    return _verdict(row, {})
+
+
+def _verdict(row: Compared, words: Mapping[str, str]) -> str:
     found = row.difference
     if row.verdict == "unknown":
         return f"not known: difference {text.number(found.percent)} %, but one run on a side has no interval"
     if row.verdict == "not told apart":
         return f"not told apart: difference {percent(found)}"
-    return f"B is {row.verdict} by {percent(found, positive=True)}"
+    return f"B is {words.get(row.verdict, row.verdict)} by {percent(found, positive=True)}"
 
 
 def percent(found: Difference, *, positive: bool = False) -> str:
@@ -138,6 +151,10 @@ def _markdown(cell: str) -> str:
 def check_notes(comparisons: Sequence[Comparison], alone: Iterable[str]) -> Iterator[str]:
     """What a reader of a check has to know beside its table."""
     yield "A rise: significant (one-sided 2.5 % over all figures of this check) and above the limit."
+    sources = {row.source for found in comparisons for row in found.compared}
+    yield from (
+        f"{who[:1].upper()}{who[1:]}: {what}." for source, (who, what) in UNMEASURED.items() if source in sources
+    )
     differing = {name: values for found in comparisons for name, values in found.differing.items()}
     if differing:
         shown = [f"{name} {text.shown(a, 40)} → {text.shown(b, 40)}" for name, (a, b) in differing.items()]
@@ -160,7 +177,10 @@ def _check_row(row: Checked) -> Sequence[str]:
     found = row.compared.difference
     outcome = {"rise": "RISE", "fine": "fine"}.get(row.outcome, row.outcome)
     figures = (text.number(found.a), text.number(found.b), percent(found))
-    return (text.shown(row.title, 100), row.compared.scope, *figures, f"{outcome}: {row.reason}")
+    said = f"{outcome}: {row.reason}"
+    if row.compared.source in UNMEASURED:
+        said = f"{outcome} {UNMEASURED[row.compared.source][0]}: {row.reason}"
+    return (text.shown(row.title, 100), row.compared.scope, *figures, said)
 
 
 def fitted(row: Fitted) -> Iterator[str | Table]:

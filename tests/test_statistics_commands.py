@@ -50,7 +50,8 @@ def test_compare_says_which_is_cheaper_and_through_what(tmp_path: Path, capsys: 
 def test_compare_does_not_claim_what_it_cannot_tell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = write(tmp_path / "a.jsonl", 40.0, 2.0), write(tmp_path / "b.jsonl", 40.1, 2.0)
     assert main(["compare", a, b]) == 0
-    assert "not told apart: difference 0.2 ± 2.0 %" in capsys.readouterr().out
+    # Each side ± 1 %, four times: √2 · 0.577 % · t(6) = 2.00 %, and Fieller's upper end lies a little farther.
+    assert "not told apart: difference 0.25 ± 2.02 %" in capsys.readouterr().out
     single = write(tmp_path / "c.jsonl", 50.0, 2.0, loads=1)
     assert main(["compare", a, single]) == 0
     assert "not known" in capsys.readouterr().out
@@ -64,6 +65,31 @@ def test_compare_refuses_a_model_of_energy_against_a_measurement(
     assert "modelled" in capsys.readouterr().err
     assert main(["compare", a, b, "--anyway"]) == 0
     assert "cpu (measured) against cpu (modelled)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [("modelled", "by the model, B is higher by 25.0 ±"), ("simulated", "in the simulation, B is higher by 25.0 ±")],
+)
+def test_joules_that_nobody_measured_are_not_called_dearer(
+    source: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meter = replace(ESTIMATE, channels=(replace(ESTIMATE.channels[0], source=source),))
+    a, b = write(tmp_path / "a.jsonl", 40.0, 2.0, meter=meter), write(tmp_path / "b.jsonl", 50.0, 2.0, meter=meter)
+    assert main(["compare", a, b]) == 0
+    out = capsys.readouterr().out
+    assert out.count(words) == 3  # the whole, prefill and decode
+    assert "not a measurement" in out
+    assert not {"dearer", "cheaper"} & set(out.split())
+    assert main(["compare", "--json", b, a]) == 0
+    [found] = json.loads(capsys.readouterr().out)["comparisons"]
+    assert {row["source"] for row in found["compared"]} == {source}
+    for form in ([], ["--markdown"]):
+        assert main(["check", b, "--baseline", a, *form]) == 1
+        out = capsys.readouterr().out
+        assert f"RISE {words.partition(',')[0]}: significant" in out
+        assert f"cpu ({source})" in out
+        assert form or "not a measurement" in out
 
 
 def test_check_fails_only_on_a_rise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,13 +46,16 @@ class Gain(Struct, frozen=True):
 
 class Compared(Struct, frozen=True, kw_only=True):
     """One figure of one component. figure: `whole` (J per output token), `prefill` (per prompt token), `decode` (per
-    decoded token). basis: `loads`, `runs` (of one process on a side: what differs from load to load is not in the
-    interval) or `one run` (no interval). runs, loads: of A and of B. widened: by what the scatter of A and of B was
-    multiplied, since repeats that end when they look alike have too little of it.
+    decoded token). source: of the joules, of both sides the one that claims least; where it is not `measured`, cheaper
+    and dearer are what a model or a simulation says, and rank nothing. basis: `loads`, `runs` (of one process on a
+    side: what differs from load to load is not in the interval) or `one run` (no interval). runs, loads: of A and of B.
+    widened: by what the scatter of A and of B was multiplied, since repeats that end when they look alike have too
+    little of it.
     """
 
     figure: str
     scope: str
+    source: str
     basis: str
     runs: tuple[int, int]
     loads: tuple[int, int]
@@ -123,7 +126,7 @@ def _comparison(a: Cell, b: Cell, keys: Sequence[str], anyway: bool) -> Comparis
             refused.append(f"{scope_a} is not {scope_b}: another source or extent.")
             continue
         title = str(scope_a) if scope_a == scope_b else f"{scope_a} against {scope_b}"
-        compared += _figures(a, b, scope_a.component, scope_b.component, title)
+        compared += _figures(a, b, scope_a, scope_b, title)
         gains[title] = _gain(a, b, scope_a.component, scope_b.component)
     only = [f"{side} alone has {scope}" for side, scope in _alone(scopes_a, scopes_b)]
     if not compared or not anyway:
@@ -183,7 +186,9 @@ def _alone(a: dict[str, Scope], b: dict[str, Scope]) -> Iterator[tuple[str, Scop
     yield from (("B", scope) for component, scope in b.items() if component not in a)
 
 
-def _figures(a: Cell, b: Cell, of_a: str, of_b: str, title: str) -> Iterator[Compared]:
+def _figures(a: Cell, b: Cell, scope_a: Scope, scope_b: Scope, title: str) -> Iterator[Compared]:
+    of_a, of_b = scope_a.component, scope_b.component
+    source = max(scope_a.source, scope_b.source, key=SOURCES.index)
     factors = widening(a.runs), widening(b.runs)
     level = last_level(a.runs, b.runs)
     for figure in ("whole", "prefill", "decode"):
@@ -204,6 +209,7 @@ def _figures(a: Cell, b: Cell, of_a: str, of_b: str, title: str) -> Iterator[Com
         yield Compared(
             figure=figure,
             scope=title,
+            source=source,
             basis="loads" if several else "one run" if found.p is None else "runs",
             runs=(len(runs_a), len(runs_b)),
             loads=(len(loads_a), len(loads_b)),
