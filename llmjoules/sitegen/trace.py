@@ -105,12 +105,17 @@ def areas_j(
     import numpy as np
 
     widths_s, known = np.diff(edges_s), np.isfinite(mean_w)
-    until_j, missing_s = np.zeros_like(edges_s), np.zeros_like(edges_s)
-    np.cumsum(np.where(known, mean_w * widths_s, 0.0), out=until_j[1:])
-    np.cumsum(np.where(known, 0.0, widths_s), out=missing_s[1:])
     ends_s = np.array(spans_s, float).reshape(-1, 2)
-    joules, holes_s = (np.diff(np.interp(ends_s, edges_s, sums))[:, 0] for sums in (until_j, missing_s))
-    return np.where(holes_s > 0, np.nan, joules)
+
+    def inside(values: NDArray[float64]) -> NDArray[float64]:
+        sums = np.interp(ends_s, edges_s, np.concatenate(([0.0], np.cumsum(values))))
+        between: NDArray[float64] = sums[:, 1] - sums[:, 0]
+        return between
+
+    if known.all():
+        return inside(mean_w * widths_s)
+    holes_s = inside(np.where(known, 0.0, widths_s))
+    return np.where(holes_s > 0, np.nan, inside(np.where(known, mean_w * widths_s, 0.0)))
 
 
 def areas(record: Record, trace: Lines) -> list[Area]:
