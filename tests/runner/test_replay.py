@@ -102,7 +102,7 @@ def test_its_closure_is_that_of_the_times_at_a_steady_power_and_is_printed(repla
     whole = run.phase("inference")
     expected = (prefill_s + lines_s) / (whole.end_s - whole.start_s)
     found = closure(run, "gpu")
-    assert found.ratio == pytest.approx(expected, abs=found.uncertainty)
+    assert found.ratio == pytest.approx(expected, abs=2 * found.uncertainty)  # a band of 95 %: not off by far
     assert found.uncertainty < 0.1 * found.ratio  # which is above 4 on a machine that others keep busy
     shown = text.plus_minus(found.ratio, found.uncertainty, 100)
     assert f"{shown.mean} ± {shown.half} % of the measured inference" in replayed.done.stdout
