@@ -71,7 +71,7 @@ class Cache:
             raise LlmjoulesError(
                 f"{self.folder} is not ours to write to.",
                 f"Beside each site its build keeps such a folder, but this one is no folder or has no {MARKER} in it.",
-                "Move it elsewhere, or give the site another name: --out DIR",
+                "Remove it if an earlier llmjoules made it, else move it or give the site another name: --out DIR",
             )
         try:
             self.memory = msgspec.json.decode((self.folder / MEMORY).read_bytes(), type=Memory)

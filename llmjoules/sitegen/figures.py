@@ -185,7 +185,7 @@ def _ground(i: int, curve: Curve, spot: Spot, factor: float) -> dict[str, Any]:
 
 
 def _axis(top: float, unit: str) -> dict[str, Any]:
-    return {"ticksuffix": f" {unit}", "showticksuffix": "last", "range": [0, short_figure(top)]}
+    return {"ticksuffix": f" {unit}", "showticksuffix": "first", "range": [0, short_figure(top)]}
 
 
 def _log_axis(means: Sequence[float], factor: float, unit: str) -> dict[str, Any]:
@@ -286,7 +286,7 @@ def rows_figure(rows: Sequence[Row], name: str) -> Figure:
         "layout": {
             "xaxis": {
                 "ticksuffix": f" {unit.prefix}J/token",
-                "showticksuffix": "last",
+                "showticksuffix": "first",
                 "range": [0, short_figure(_top([row.j_per_token for row in chosen if row.j_per_token]) * unit.factor)],
                 "fixedrange": True,
             },
@@ -334,7 +334,7 @@ def phases_figure(rows: Sequence[Row]) -> Figure | None:
         "data": data,
         "layout": {
             "barmode": "stack",
-            "xaxis": {"ticksuffix": f" {unit.prefix}J", "showticksuffix": "last", "fixedrange": True},
+            "xaxis": {"ticksuffix": f" {unit.prefix}J", "showticksuffix": "first", "fixedrange": True},
             "yaxis": _rows_axis(len(chosen)),
             "showlegend": True,
         },

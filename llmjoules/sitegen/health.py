@@ -86,16 +86,15 @@ def title(index: Index, bad: int) -> str:
 
 def compared(index: Index) -> str:
     """In how many runs the area under the trace was held against the record, and what came of it."""
-    ((runs, checked, wrong, unchecked),) = index.rows(
+    ((runs, checked, wrong, left),) = index.rows(
         """
         SELECT count(*), count(*) FILTER (compared), count(*) FILTER (len(wrong) > 0),
-            count(*) FILTER (len(unchecked) > 0)
+            count(*) FILTER (NOT compared AND len(unchecked) = 0)
         FROM record WHERE kind = 'run'
         """
     )
     if not runs:
         return "There is no run, so there is no trace to compare."
-    left = runs - checked - unchecked
     have = f"{text.sentence(text.count(left, 'run'))} {'has' if left == 1 else 'have'}"
     rest = f" {have} no trace, or no energy to compare it with." if left else ""
     if not checked:

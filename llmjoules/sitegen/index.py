@@ -246,7 +246,8 @@ class Index:
             SELECT key, list(DISTINCT versions ORDER BY versions) FROM record WHERE key <> '' GROUP BY key ORDER BY key
             """
         )
-        return {key: each_of(map(_decoder(dict[str, str]), texts)) for key, texts in found}
+        decoded = _decoder(dict[str, str])
+        return {key: each_of(map(decoded, texts)) for key, texts in found}
 
     def said_of(self, own: str) -> dict[str, list[list[Said]]]:
         """By name of each `model` or `system`: all that its records say of it, each different list once."""
@@ -256,7 +257,8 @@ class Index:
             FROM record GROUP BY {own} ORDER BY {own}
             """
         )
-        return {name: list(map(_decoder(list[Said]), texts)) for name, texts in found}
+        decoded = _decoder(list[Said])
+        return {name: list(map(decoded, texts)) for name, texts in found}
 
     def failed_of_cells(self) -> dict[str, int]:
         return dict(self.rows("SELECT cell, count(*) FROM record WHERE kind = 'failed' GROUP BY cell ORDER BY cell"))

@@ -165,7 +165,7 @@ def _end_labels(trace: Lines, names: Sequence[str], kinds: Mapping[str, str]) ->
         last = [value for name in own for value in trace.mean_w[name][-8:].tolist() if isfinite(value)]
         if last:
             word = f"{text.component_name(component)} {opinion}".strip() if component else own[0]
-            label = text.shown(word if len(own) == 1 else f"{word} × {len(own)}", 24)
+            label = text.shown(own[0] if len(own) == 1 else f"{word} × {len(own)}", 24)
             y = short_figure(sum(last) / len(last))
             labels.append({"y": y, "text": plot_text(label), "color": component_colour(component)})
     return labels

@@ -240,11 +240,25 @@
     return parts.join(".");
   };
 
+  // Names in a legend that are wider than the chart, in as many lines as they need.
+  function folded(data, box) {
+    var room = box.clientWidth - 60;
+    return data.map(function (trace) {
+      if (!trace.name || words(trace.name, 12) <= room) { return trace; }
+      var lines = [""];
+      trace.name.split(" \u00b7 ").forEach(function (part) {
+        var last = lines[lines.length - 1], longer = last ? last + " \u00b7 " + part : part;
+        if (last && words(longer, 12) > room) { lines.push(part); } else { lines[lines.length - 1] = longer; }
+      });
+      return Object.assign({}, trace, { name: lines.join("<br>") });
+    });
+  }
+
   function draw(box) {
     var figure = drawn.get(box), paint = painter();
     return plotly().then(function (Plotly) {
       if (box.firstChild && box.firstChild.matches(".sketch")) { box.replaceChildren(); }
-      return Plotly.react(box, paint(figure.data), layout(figure, box, paint), { displayModeBar: false, displaylogo: false });
+      return Plotly.react(box, folded(paint(figure.data), box), layout(figure, box, paint), { displayModeBar: false, displaylogo: false });
     });
   }
 
