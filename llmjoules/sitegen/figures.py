@@ -165,7 +165,7 @@ def scaling_figure(
     columns = ("Model", by.capitalize(), title, "Interval over")
     table = Table((*columns, "P(lowest)", "Against the lowest") if spots is not None else columns, tuple(rows))
     caption = f"{finding}. {_scaling_note(curves, scale, pale)}{_cut_note(estimates)}"
-    shape = "wide" if len(curves) <= DIRECT_CURVES else "rows-many"
+    shape = "wide" if len(curves) <= DIRECT_CURVES else "curves"
     return Figure(f"{scale.id}-{by}", f"{scale.heading} against {by}", caption, plot, table, shape)
 
 
