@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import sqrt
 
 import numpy as np
@@ -9,9 +10,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmjoules.sitegen.sweetspot import CLAIMED_FROM, sweet_spot
+from llmjoules.sitegen.sweetspot import CLAIMED_FROM, SweetSpot, sweet_spot
 
 Study = list[dict[str, list[float]]]
+
+
+def may_be_claimed(curve: Study) -> bool:
+    """Is the lowest mean 1.5 standard errors below each other? If not, no test that keeps 5 % tells it from them, so
+    the thousands of draws can be left out."""
+    loads = [np.array([np.mean(runs) for runs in setting.values()]) for setting in curve]
+    means, squares = [one.mean() for one in loads], [one.var(ddof=1) / len(one) for one in loads]
+    best = int(np.argmin(means))
+    return all(
+        mean - means[best] > 1.5 * sqrt(square + squares[best])
+        for index, (mean, square) in enumerate(zip(means, squares, strict=True))
+        if index != best
+    )
+
+
+def found_in(curves: Iterable[Study]) -> list[SweetSpot]:
+    """What is said of each curve that may be claimed, and of every tenth of all."""
+    return [sweet_spot(curve, seed) for seed, curve in enumerate(curves) if may_be_claimed(curve) or seed % 10 == 0]
 
 
 def study(
@@ -36,7 +55,7 @@ def test_of_equal_settings_a_winner_is_claimed_at_most_once_in_twenty_curves(
 ) -> None:
     """120 curves; 5 % of them and three standard errors of a count make 13."""
     generator = np.random.default_rng(7)
-    found = [sweet_spot(study(generator, [1.0] * rungs, loads, repeats, 0.01, 0.01), seed) for seed in range(120)]
+    found = found_in(study(generator, [1.0] * rungs, loads, repeats, 0.01, 0.01) for _ in range(120))
     assert sum(spot.claimed for spot in found) <= 13
     assert all(sum(spot.p_best) == pytest.approx(1) for spot in found)
     assert all(spot.best in spot.flat for spot in found)
@@ -57,28 +76,30 @@ def test_nor_is_it_with_unequal_numbers_of_loads_and_unequal_spreads(
     loads: tuple[int, ...], spreads: tuple[float, ...], curves: int
 ) -> None:
     """5 % of the curves and three standard errors of a count."""
-    generator, claimed = np.random.default_rng(17), 0
-    for seed in range(curves):
-        curve: Study = [
+    generator = np.random.default_rng(17)
+    found = found_in(
+        [
             {str(load): [100 + spread * generator.standard_normal()] for load in range(count)}
             for count, spread in zip(loads, spreads, strict=True)
         ]
-        claimed += sweet_spot(curve, seed).claimed
-    assert claimed <= 0.05 * curves + 3 * sqrt(0.05 * 0.95 * curves)
+        for _ in range(curves)
+    )
+    assert sum(spot.claimed for spot in found) <= 0.05 * curves + 3 * sqrt(0.05 * 0.95 * curves)
 
 
 def test_loads_of_unequal_numbers_of_runs_name_no_winner_either() -> None:
-    generator, claimed = np.random.default_rng(18), 0
-    for seed in range(120):
-        curve: Study = [
+    generator = np.random.default_rng(18)
+    found = found_in(
+        [
             {
                 str(load): list(100 + spread * (generator.standard_normal() + generator.standard_normal(runs)))
                 for load, runs in enumerate(generator.integers(1, 6, count))
             }
             for count, spread in ((3, 3.0), (10, 1.0))
         ]
-        claimed += sweet_spot(curve, seed).claimed
-    assert claimed <= 0.05 * 120 + 3 * sqrt(0.05 * 0.95 * 120)
+        for _ in range(120)
+    )
+    assert sum(spot.claimed for spot in found) <= 0.05 * 120 + 3 * sqrt(0.05 * 0.95 * 120)
 
 
 @pytest.mark.parametrize(("loads", "errors"), [(3, 8.0), (4, 6.0), (5, 5.0)])
@@ -135,8 +156,8 @@ def test_claimed_flat_and_the_probability_agree(values: list[list[list[float]]])
 
 def test_the_right_one_is_claimed_where_it_is_clearly_lower() -> None:
     generator = np.random.default_rng(8)
-    found = [sweet_spot(study(generator, [1.0, 1.05, 1.2], 5, 5, 0.01, 0.01), seed) for seed in range(100)]
-    assert sum(spot.claimed and spot.best == 0 for spot in found) >= 90
+    found = [sweet_spot(study(generator, [1.0, 1.05, 1.2], 5, 5, 0.01, 0.01), seed) for seed in range(30)]
+    assert sum(spot.claimed and spot.best == 0 for spot in found) >= 27
     assert all(spot.best == 0 for spot in found if spot.claimed)
 
 
