@@ -225,19 +225,74 @@
     return element;
   };
 
-  // As text.number: three digits, thousands set apart, a dash where there is none.
+  // ---- numbers: as records/rounding.py; a browser test sets the two side by side ----
+
+  // The last digit of a number that rounded up from the middle between two goes to the even one, as it does in Python.
+  function even(text, exact, places) {
+    var rest = exact.split(".")[1].slice(places), odd = "13579".indexOf(text[text.length - 1]) >= 0;
+    return odd && /^50*$/.test(rest) ? text.slice(0, -1) + (text[text.length - 1] - 1) : text;
+  }
+
+  function exponential(value, places) {
+    var size = Math.abs(value), parts = size.toExponential(places).split("e");
+    return (value < 0 ? "-" : "") + even(parts[0], size.toExponential(100).split("e")[0], places) + power(Number(parts[1]));
+  }
+
+  function power(of) { return "e" + (of < 0 ? "-" : "+") + String(Math.abs(of)).padStart(2, "0"); }
+
+  // The power of ten of the first digit after rounding.
+  function magnitude(value, significant) { return Number(value.toExponential(significant - 1).split("e")[1]); }
+
+  function fixed(value, decimals) {
+    var size = Math.abs(value), text;
+    if (decimals >= 0) {
+      text = even(size.toFixed(decimals), size.toFixed(100), decimals);
+    } else {
+      var unit = Math.pow(10, -decimals), whole = Math.floor(size / unit), rest = size - whole * unit;
+      text = ((whole + (rest > unit / 2 || (rest === unit / 2 && whole % 2) ? 1 : 0)) * unit).toFixed(0);
+    }
+    var parts = text.split(".");
+    if (parts[0].length > 4) { parts[0] = parts[0].replace(/\B(?=(\d{3})+$)/g, "\u202f"); }
+    return (value < 0 && /[1-9]/.test(text) ? "-" : "") + parts.join(".");
+  }
+
+  // Three digits, thousands set apart, a dash where there is none.
   LJ.number = function (value, significant) {
     significant = significant || 3;
     if (value === null || !isFinite(value)) { return "–"; }
     if (value === 0) { return "0"; }
-    var magnitude = Number(value.toExponential(significant - 1).split("e")[1]), decimals = significant - 1 - magnitude;
-    if (Math.abs(value) >= 1e9 || decimals > 7) {
-      return value.toExponential(significant - 1).replace(/e([+-])(\d)$/, "e$10$2");
+    var decimals = significant - 1 - magnitude(value, significant);
+    return Math.abs(value) >= 1e9 || decimals > 7 ? exponential(value, significant - 1) : fixed(value, decimals);
+  };
+
+  // How many decimals a mean and its half-width are shown with.
+  function decimalsOf(mean, half) {
+    var finest = mean ? 4 - magnitude(mean, 5) : Infinity;
+    if (!half) { return Math.min(finest, mean ? Math.max(3, 2 - magnitude(mean, 3)) : 3); }
+    var decimals = Math.min(1 - magnitude(half, 2), finest), ofMean = mean && half > Math.abs(mean) ? 1 - magnitude(mean, 2) : Infinity;
+    return ofMean <= decimals + 2 ? ofMean : decimals;
+  }
+
+  function shifted(value, by) {
+    var parts = value.toExponential(17).split("e");
+    return Number(parts[0] + "e" + (Number(parts[1]) + by));
+  }
+
+  // A mean and its half-width to the same decimal; the half-width is empty where there is none.
+  LJ.plusMinus = function (mean, half) {
+    if (mean === null || !isFinite(mean)) { return ["–", ""]; }
+    if (half === null || half === undefined || !isFinite(half)) { return [LJ.number(mean), ""]; }
+    var exact = half === 0, largest = Math.max(Math.abs(mean), half), decimals = decimalsOf(mean, half), suffix = "";
+    if (largest >= 1e9 || decimals > 7) {
+      var by = magnitude(largest, 5);
+      mean = shifted(mean, -by);
+      half = shifted(half, -by);
+      decimals = decimalsOf(mean, half);
+      suffix = power(by);
     }
-    var power = Math.pow(10, -decimals), text = decimals > 0 ? value.toFixed(decimals) : (Math.round(value / power) * power).toFixed(0);
-    var parts = text.split(".");
-    if (parts[0].replace("-", "").length > 4) { parts[0] = parts[0].replace(/\B(?=(\d{3})+$)/g, "\u202f"); }
-    return parts.join(".");
+    var shown = fixed(half, decimals);
+    if (!exact && !/[1-9]/.test(shown)) { shown = fixed(Math.pow(10, -decimals), decimals); }
+    return [fixed(mean, decimals) + suffix, shown + suffix];
   };
 
   // Names in a legend that are wider than the chart, in as many lines as they need.

@@ -290,12 +290,6 @@
     return String(Number(value.toPrecision(3)));
   }
 
-  // The interval with two digits, the mean as finely.
-  function both(value, half) {
-    var digits = half > 0 ? 1 - Math.floor(Math.log10(half)) : 0;
-    return half > 0 && digits >= 0 && digits <= 8 ? [value.toFixed(digits), half.toFixed(digits)] : [short(value), short(half)];
-  }
-
   function prices() {
     var head = table.querySelector("th[data-energy]"), kind = KINDS[state.as], pue = price("pue", 1), day = price("day", 1);
     if (!head) { return; }
@@ -316,10 +310,10 @@
         cell.replaceChildren();
         var words = document.createElement("span");
         words.className = "num";
-        var shown = scale === null ? ["\u2013"] : half === null ? [short(joules * scale)] : both(joules * scale, half * scale);
+        var shown = LJ.plusMinus(scale === null ? null : joules * scale, half === null ? null : half * scale);
         words.textContent = shown[0];
         cell.appendChild(words);
-        if (shown.length > 1) {
+        if (shown[1]) {
           var pm = document.createElement("span");
           pm.className = "pm";
           pm.textContent = " \u00b1 " + shown[1];

@@ -52,7 +52,7 @@ def test_a_figure_is_the_nearest_with_so_many_digits(value: float, significant: 
         (0.31857, 0.0089, ("0.3186", "0.0089")),
         (9.96, 0.0996, ("9.96", "0.10")),
         (2.0, None, ("2.00", "")),
-        (12345.678, 0.001, (f"12{NARROW}346", "0.001")),  # five digits of the mean are enough
+        (12345.678, 0.001, (f"12{NARROW}346", "1")),  # five digits of the mean are enough, and none finer is shown
         (5.0, 0.0, ("5.000", "0.000")),
         (None, None, ("–", "")),
         (1.0, float("inf"), ("1.00", "")),
