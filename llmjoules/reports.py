@@ -24,6 +24,7 @@ UNMEASURED = {  # such joules rank nothing: in whose words they are said, and wh
     "modelled": ("by the model", "what a model says, not a measurement"),
     "simulated": ("in the simulation", "what was simulated, not a measurement"),
 }
+NO_PROCESS = "of whose processes nothing is known"
 
 
 def comparison(found: Comparison) -> Iterator[str | Table]:
@@ -57,7 +58,7 @@ def verdict(row: Compared) -> str:
 def _verdict(row: Compared, words: Mapping[str, str]) -> str:
     found = row.difference
     if row.verdict == "unknown":
-        return f"not known: difference {text.number(found.percent)} %, but one run on a side has no interval"
+        return f"not known: difference {text.number(found.percent)} %, but {row.single} on a side has no interval"
     if row.verdict == "not told apart":
         return f"not told apart: difference {percent(found)}"
     return f"B is {words.get(row.verdict, row.verdict)} by {percent(found, positive=True)}"
@@ -96,7 +97,7 @@ def _bounded(part: Bounded | None, factor: float) -> str:
 
 
 def _interval(row: Compared) -> str:
-    over = f"{row.runs[0]} and {row.runs[1]} runs in {row.loads[0]} and {row.loads[1]} loads"
+    over = _basis(row)
     if row.basis == "one run":
         return f"No interval: {over}."
     if row.difference.alpha != ALPHA:
@@ -105,11 +106,30 @@ def _interval(row: Compared) -> str:
     ended = f" The scatter of {sides} counts {max(row.widened):g} times, since repeats ended when they agreed."
     ended = ended if sides else ""
     if row.difference.paired:
-        return f"95 % intervals, paired by load, since the sides took turns: {over}.{ended}"
-    if row.basis == "loads":
-        return f"95 % intervals over loads (Welch, cautious where few): {over}.{ended}"
-    what = "What differs from load to load is not in them."
-    return f"95 % intervals over runs (Welch, cautious where few): {over}. {what}{ended}"
+        by = "figure" if any(row.figures) else "load"
+        return f"95 % intervals, paired by {by}, since the sides took turns: {over}.{ended}"
+    points = [row.basis] if any(row.loads) else []
+    points += ["figures"] if any(row.figures) else []
+    what = "" if row.basis == "loads" else " What differs from load to load is not in them."
+    return f"95 % intervals over {' and '.join(points)} (Welch, cautious where few): {over}.{what}{ended}"
+
+
+def _basis(row: Compared) -> str:
+    """How much the two sides rest on. compare.js says the same."""
+    if not any(row.figures):
+        return f"{row.runs[0]} and {row.runs[1]} runs in {row.loads[0]} and {row.loads[1]} loads"
+    if not any(row.loads):
+        return f"{row.figures[0]} and {row.figures[1]} published figures, {NO_PROCESS}"
+    sides = []
+    for name, runs, loads, figures in zip("AB", row.runs, row.loads, row.figures, strict=True):
+        found = [f"{_count(runs, 'run')} in {_count(loads, 'load')}"] if loads else []
+        found += [f"{_count(figures, 'published figure')}, {NO_PROCESS}"] if figures else []
+        sides.append(f"{name} {' and '.join(found)}")
+    return "; ".join(sides)
+
+
+def _count(number: int, noun: str) -> str:
+    return text.count(number, noun, spell=False)
 
 
 def gain(found: Gain) -> str:

@@ -48,7 +48,8 @@ class Compared(Struct, frozen=True, kw_only=True):
     """One figure of one component. figure: `whole` (J per output token), `prefill` (per prompt token), `decode` (per
     decoded token). source: of the joules, of both sides the one that claims least; where it is not `measured`, cheaper
     and dearer are what a model or a simulation says, and rank nothing. basis: `loads`, `runs` (of one process on a
-    side: what differs from load to load is not in the interval) or `one run` (no interval). runs, loads: of A and of B.
+    side: what differs from load to load is not in the interval) or `one run` (no interval). runs, loads: of A and of B,
+    as far as they are known; figures: published ones of whose processes nothing is known, each a point of its own.
     widened: by what the scatter of A and of B was multiplied, since repeats that end when they look alike have too
     little of it.
     """
@@ -59,9 +60,16 @@ class Compared(Struct, frozen=True, kw_only=True):
     basis: str
     runs: tuple[int, int]
     loads: tuple[int, int]
+    figures: tuple[int, int]
     widened: tuple[float, float]
     difference: Difference
     verdict: str
+
+    @property
+    def single(self) -> str:
+        """What a side without an interval has."""
+        alone = any(runs == 1 and not figures for runs, figures in zip(self.runs, self.figures, strict=True))
+        return "one run" if alone else "one published figure"
 
 
 class Thermal(Struct, frozen=True):
@@ -148,9 +156,9 @@ _OF_LOADING = {f"too_short:{phase}" for phase in IDLE_OR_LOADING}
 
 
 def _flags(cell: Cell) -> Iterator[str]:
-    runs = len(cell.runs)
+    runs = f"{len(cell.runs)} {'runs' if any(run.load is not None for run in cell.runs) else 'published figures'}"
     for flag in sorted({flag for run in cell.runs for flag in run.flags} - _OF_LOADING):
-        yield f"{plain(flag)} in {sum(flag in run.flags for run in cell.runs)} of {runs} runs"
+        yield f"{plain(flag)} in {sum(flag in run.flags for run in cell.runs)} of {runs}"
     for component in _scopes(cell):
         by_load: dict[str, list[float]] = {}
         for run in cell.runs:
@@ -205,14 +213,16 @@ def _figures(a: Cell, b: Cell, scope_a: Scope, scope_b: Scope, title: str) -> It
             widened(_points(runs, loads), factor)
             for runs, loads, factor in zip((runs_a, runs_b), (loads_a, loads_b), factors, strict=True)
         )
+        known_a, known_b = _known(loads_a), _known(loads_b)
         found = difference(points_a, points_b, paired=paired, alpha=ALPHA if level is None else level)
         yield Compared(
             figure=figure,
             scope=title,
             source=source,
             basis="loads" if several else "one run" if found.p is None else "runs",
-            runs=(len(runs_a), len(runs_b)),
-            loads=(len(loads_a), len(loads_b)),
+            runs=(known_a[0], known_b[0]),
+            loads=(known_a[1], known_b[1]),
+            figures=(len(runs_a) - known_a[0], len(runs_b) - known_b[0]),
             widened=factors,
             difference=found,
             verdict=found.verdict,
@@ -247,6 +257,12 @@ def _loads(runs: Sequence[tuple[Repeat, Point]]) -> dict[str, list[tuple[Repeat,
     for run, point in runs:
         loads.setdefault(load_of(run), []).append((run, point))
     return loads
+
+
+def _known(loads: dict[str, list[tuple[Repeat, Point]]]) -> tuple[int, int]:
+    """How many runs of known processes there are, and how many of these."""
+    known = [runs for runs in loads.values() if runs[0][0].load is not None]
+    return sum(map(len, known)), len(known)
 
 
 def _points(runs: Sequence[tuple[Repeat, Point]], loads: dict[str, list[tuple[Repeat, Point]]]) -> list[Point]:
@@ -355,7 +371,7 @@ def check(comparisons: Sequence[Comparison], max_rise: float) -> list[Checked]:
         above = found.difference.percent > 100 * max_rise
         limit = f"{100 * max_rise:.3g} %"
         if p is None:
-            outcome, reason = "unknown", "one run on a side: no interval"
+            outcome, reason = "unknown", f"{found.single} on a side: no interval"
         elif fault is not None:
             outcome, reason = "not judged", fault
         elif id(found) in significant and above:

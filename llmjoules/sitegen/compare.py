@@ -101,8 +101,8 @@ def _figure(estimate: Estimate | None) -> dict[str, float | None] | None:
 def _points(loads: Sequence[Load]) -> dict[str, Any]:
     """J and s per token of each load, or of each run of a single one; of loads also where they stand in time.
 
-    used: how many runs and loads that is. turns: of cells that were compared while they were measured: each run with
-    its number, load, J and s.
+    used: how many runs and loads that is, and how many figures of whose processes nothing is known. turns: of cells
+    that were compared while they were measured: each run with its number, load, J and s.
     """
     runs = [
         [(repeat, j, s) for repeat, j, s in zip(load.repeats, load.j_per_token, load.seconds, strict=True) if _is(j)]
@@ -115,7 +115,10 @@ def _points(loads: Sequence[Load]) -> dict[str, Any]:
         if several
         else [_mean([(j, s)]) for _, some in with_figures for _, j, s in some]
     )
-    found: dict[str, Any] = {"points": points, "used": [sum(len(some) for _, some in with_figures), len(with_figures)]}
+    of_loads, of_figures = (
+        [len(some) for load, some in with_figures if load.known is known] for known in (True, False)
+    )
+    found: dict[str, Any] = {"points": points, "used": [sum(of_loads), len(of_loads), sum(of_figures)]}
     if several:
         found["starts"] = [None if load.nowhere else load.started for load, _ in with_figures]
     widened = max((load.widened for load in loads), default=1.0)

@@ -52,11 +52,13 @@ class Part(NamedTuple):
 class Load(NamedTuple):
     """The runs of one process in a row, in order. started: its place among all loads; nowhere: that is not known.
 
+    known: else it is a published figure, of whose process nothing is known.
     seconds: per token. widened, level: how its repeats came to an end. studies, without_study: what they are named.
     """
 
     started: int
     nowhere: bool
+    known: bool
     j_per_token: list[float | None]
     seconds: list[float | None]
     repeats: list[int | None]
@@ -201,7 +203,7 @@ class Index:
         for key, component, *load in self.rows(
             """
             SELECT part.key, part.part.component AS component,
-                dense_rank() OVER (ORDER BY min(started_at)), min(started_at) = '',
+                dense_rank() OVER (ORDER BY min(started_at)), min(started_at) = '', max(record.load) <> '',
                 list(part.part.j_per_token ORDER BY started_at, id), list(1 / tokens_per_s ORDER BY started_at, id),
                 list(repeat ORDER BY started_at, id), max(widened), max(level),
                 coalesce(list(DISTINCT study ORDER BY study) FILTER (study IS NOT NULL), []),

@@ -176,12 +176,7 @@
 
   // ---- words --------------------------------------------------------------------------------------------------------
 
-  function pm(value, half) {
-    if (half === null || half === undefined || !isFinite(half)) { return number(value); }
-    var digits = half > 0 ? Math.min(8, 1 - Number(half.toExponential(1).split("e")[1])) : 3, tens = Math.pow(10, Math.max(0, -digits));
-    function fixed(x) { return tens > 1 ? String(Math.round(x / tens) * tens) : x.toFixed(digits); }
-    return (fixed(value) + " \u00b1 " + fixed(half)).replace(/-/g, "\u2212");
-  }
+  function pm(value, half) { return LJ.plusMinus(value, half).filter(Boolean).join(" \u00b1 ").replace(/-/g, "\u2212"); }
 
   function number(value) { return LJ.number(value).replace("-", "\u2212"); }
 
@@ -227,7 +222,7 @@
       said = names + " is not told apart: the difference is " + percent(found, 1) + " of the energy per token" + how;
     } else {
       said = names + " takes " + percent(found, found.percent < 0 ? -1 : 1) + (found.percent < 0 ? " less" : " more") + " energy per token" + how;
-      if (found.p === null) { said += "; one run has no interval, so this may be chance"; }
+      if (found.p === null) { said += "; " + single(a, b) + " has no interval, so this may be chance"; }
       if (found.parts) {
         said += "; of the difference, " + pm(found.parts.power, found.parts.powerHalf) + " J/token come from power and " +
           pm(found.parts.time, found.parts.timeHalf) + " J/token from time";
@@ -247,18 +242,38 @@
     return said.length ? " (" + said.join(", ") + ")" : "";
   }
 
+  // What a side without an interval has.
+  function single(a, b) {
+    return [a, b].some(function (row) { return row.used[0] === 1 && !row.used[2]; }) ? "one run" : "one published figure";
+  }
+
   // What the interval rests on.
   function basis(a, b, found) {
-    var used = found.used || { loads: [a.used[1], b.used[1]] };
-    var over = (used.runs || a.used[0]) + " and " + (used.runs || b.used[0]) + " runs in " + used.loads.join(" and ") + " loads.";
+    var used = found.used ? found.used.loads.map(function (loads) { return [found.used.runs, loads, 0]; }) : [a.used, b.used], over = restsOn(used, b.letter) + ".";
     if (found.p === null) { return "No interval: " + over; }
     if (found.looked) { return "The interval holds however often one looked, paired by load, since the sides took turns: " + over; }
     var sides = [["A", a], [b.letter, b]].filter(function (side) { return side[1].widened; }).map(first).join(" and ");
     var ended = sides ? " The scatter of " + sides + " counts " + (a.widened || b.widened) + " times, since repeats ended when they agreed." : "";
-    if (found.paired) { return "95 % interval, paired by load, since the sides took turns: " + over + ended; }
-    if (found.loads) { return "95 % interval over loads (Welch, cautious where few; Fieller): " + over + ended; }
-    return "95 % interval over runs (Welch, cautious where few; Fieller): " + over + " What differs from load to load is not in it." + ended;
+    var loads = used[0][1] + used[1][1] > 0, figures = used[0][2] + used[1][2] > 0;
+    if (found.paired) { return "95 % interval, paired by " + (figures ? "figure" : "load") + ", since the sides took turns: " + over + ended; }
+    var points = (loads ? [found.loads ? "loads" : "runs"] : []).concat(figures ? ["figures"] : []).join(" and ");
+    return "95 % interval over " + points + " (Welch, cautious where few; Fieller): " + over +
+      (found.loads ? "" : " What differs from load to load is not in it.") + ended;
   }
+
+  // How much the two sides rest on, by runs, known loads, and figures without one. reports.py says the same.
+  function restsOn(used, letter) {
+    var unknown = "of whose processes nothing is known";
+    function both(place) { return used[0][place] + " and " + used[1][place]; }
+    if (!(used[0][2] + used[1][2])) { return both(0) + " runs in " + both(1) + " loads"; }
+    if (!(used[0][1] + used[1][1])) { return both(2) + " published figures, " + unknown; }
+    return used.map(function (side, place) {
+      var said = side[1] ? [count(side[0], "run") + " in " + count(side[1], "load")] : [];
+      return (place ? letter : "A") + " " + said.concat(side[2] ? [count(side[2], "published figure") + ", " + unknown] : []).join(" and ");
+    }).join("; ");
+  }
+
+  function count(number, noun) { return number + " " + noun + (number === 1 ? "" : "s"); }
 
   // ---- page ---------------------------------------------------------------------------------------------------------
 
@@ -314,7 +329,7 @@
     out.append(LJ.h("h2", {}, "Figures"), tableOf("Figures", letters, figures.concat([
       line("Scope", function (row) { return [row.component, row.source, row.published ? "published" : "", row.scope].filter(Boolean).join(", "); }),
       line("Gain", function (row) { return row.gain === null ? "not known" : "\u00b1 " + number(row.gain * 100) + " %"; }),
-      line("Runs / loads", function (row) { return row.runs + " / " + (row.loads || "\u2013"); })
+      line("Runs / loads", function (row) { return row.loads || !row.published ? row.runs + " / " + (row.loads || "\u2013") : count(row.runs, "published figure"); })
     ])));
     out.append(LJ.h("p", { class: "footnote" }, "\u00b1 are 95 % intervals. The interval of a difference leaves out zero exactly where the two are " +
       "told apart: the same figures as of ", LJ.h("code", {}, "llmjoules compare"), "."));

@@ -14,10 +14,12 @@ from llmjoules.records.cells import Repeat, cells_of
 from llmjoules.records.compare import Compared, Comparison, compare
 from llmjoules.records.errors import LlmjoulesError
 from llmjoules.records.record import Accelerator, Published, Run, Stopping
-from llmjoules.reports import percent
+from llmjoules.records.rounding import number, plus_minus
+from llmjoules.reports import comparison, percent
 from llmjoules.sitegen.build import build_site
 from tests.browser.test_pages import Visit, browser  # noqa: F401
 from tests.builders import ESTIMATE, make_run
+from tests.records.test_rounding import CASES
 from tests.sitegen.inputs import write
 
 pytestmark = pytest.mark.browser
@@ -69,6 +71,11 @@ def published(runs: list[Run]) -> list[Published]:
     ]  # fmt: skip
 
 
+def figures(runs: list[Run]) -> list[Published]:
+    """Of whose processes nothing is known."""
+    return [msgspec.structs.replace(one, load=None) for one in published(runs)]
+
+
 def with_versions(runs: list[Run], torch: str, limit_w: float, driver: str = "550") -> list[Run]:
     boards = (Accelerator(name="A board", power_limit_w=limit_w),)
     return [
@@ -110,6 +117,17 @@ def cases() -> dict[str, tuple[list[Repeat], list[Repeat]]]:
         "unequal": (side("unequal", 1, 40, 2), side("unequal", 2, 38, 10, at=20)),
         "unequal-far": (side("unequal-far", 1, 10, 12), side("unequal-far", 2, 80, 3, 2, at=20)),
         "even": (powers("even", 1, [40.0, 40.0]), powers("even", 2, [30.0, 31.0, 32.0])),
+        "figures": (figures(side("figures", 1, 40, 3)), figures(side("figures", 2, 30, 4, at=20))),
+        "one-figure": (figures(side("one-figure", 1, 40, 1)), figures(side("one-figure", 2, 30, 1, at=20))),
+        "run-and-figure": (side("run-and-figure", 1, 40, 1), figures(side("run-and-figure", 2, 30, 3, at=20))),
+        "one-against-figures": (
+            side("one-against-figures", 1, 40, 3, 2),
+            figures(side("one-against-figures", 2, 30, 4, at=20)),
+        ),
+        "mixed-figures": (
+            published(side("mixed-figures", 1, 40, 2, 2)) + figures(side("mixed-figures", 1, 41, 5, at=9)[2:]),
+            figures(side("mixed-figures", 2, 30, 4, at=20)),
+        ),
     }
 
 
@@ -124,6 +142,7 @@ def refused() -> dict[str, tuple[list[Repeat], list[Repeat]]]:
 
 class Both(NamedTuple):
     """What the command finds of a case and what the page says. differing: the table of what differs, as lists of words.
+    counts: how many runs and loads each side has, in words.
 
     whole: None where the command refuses.
     """
@@ -133,6 +152,7 @@ class Both(NamedTuple):
     why: str
     page: dict[str, str]
     differing: list[list[str]]
+    counts: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -156,13 +176,14 @@ def both(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bo
         differing = visit.page.get_by_role("region", name="What differs").locator("tbody tr").evaluate_all(
             "lines => lines.map(line => Array.from(line.children, cell => cell.textContent))"
         )  # fmt: skip
+        counts = visit.page.get_by_role("row", name="Runs / loads").locator("td").all_text_contents()
         try:
-            [comparison], _ = compare(cells_of(a), cells_of(b))
+            [command], _ = compare(cells_of(a), cells_of(b))
         except LlmjoulesError as error:
-            found[name] = Both(None, None, str(error), said, differing)
+            found[name] = Both(None, None, str(error), said, differing, counts)
             continue
-        [whole] = [one for one in comparison.compared if one.figure == "whole"]
-        found[name] = Both(comparison, whole, "", said, differing)
+        [whole] = [one for one in command.compared if one.figure == "whole"]
+        found[name] = Both(command, whole, "", said, differing, counts)
     visit.context.close()
     assert not visit.complaints
     return found
@@ -186,7 +207,10 @@ def test_page_and_command_find_the_same_difference(both: Any, name: str) -> None
         rounding = 0.51 * 10 ** -len(half.partition(".")[2])
         assert float(value) == pytest.approx(found.power.value, abs=rounding)
         assert float(half) == pytest.approx(found.power.half_width, abs=rounding)
-    assert f"{command.runs[0]} and {command.runs[1]} runs in {command.loads[0]} and {command.loads[1]} loads" in words
+    if command.figures == (0, 0):
+        assert (
+            f"{command.runs[0]} and {command.runs[1]} runs in {command.loads[0]} and {command.loads[1]} loads" in words
+        )
     assert ("since the sides took turns" in words) is found.paired
     assert ("counts 1.15 times" in words) is (max(command.widened) > 1)
 
@@ -196,6 +220,28 @@ def test_what_the_command_refuses_gets_no_ratio_on_the_page(both: Any) -> None:
     assert "cpu (modelled) is not cpu (measured)" in refused.why
     assert "B is not compared: one is estimated, the other measured" in refused.page["words"]
     assert "percent" not in refused.page
+
+
+@pytest.mark.parametrize(
+    ("name", "rests_on"),
+    [
+        ("figures", "over figures (Welch, cautious where few{}): 3 and 4 published figures, {unknown}."),
+        ("one-figure", "No interval: 1 and 1 published figures, {unknown}."),
+        ("run-and-figure", "No interval: A 1 run in 1 load; B 3 published figures, {unknown}."),
+        (
+            "one-against-figures",
+            "over loads and figures (Welch, cautious where few{}): "
+            "A 6 runs in 3 loads; B 4 published figures, {unknown}.",
+        ),
+        ("mixed-figures", "A 4 runs in 2 loads and 3 published figures, {unknown}; B 4 published figures, {unknown}."),
+    ],
+)
+def test_nobody_counts_the_loads_of_figures_whose_processes_are_unknown(both: Any, name: str, rests_on: str) -> None:
+    case, unknown = both[name], "of whose processes nothing is known"
+    assert rests_on.format("; Fieller", unknown=unknown) in case.page["words"]
+    assert rests_on.format("", unknown=unknown) in " ".join(map(str, comparison(case.comparison)))
+    assert ("one published figure has no interval" in case.page["words"]) is (name == "one-figure")
+    assert case.counts[1] == f"{case.whole.figures[1]} published figure{'s' if name != 'one-figure' else ''}"
 
 
 def test_published_figures_are_called_so(both: Any) -> None:
@@ -217,6 +263,30 @@ def test_versions_and_power_limits_stand_on_the_page_as_in_the_command(both: Any
         assert page[name] == case.comparison.differing[name]
     assert "transformers" not in page
     assert "torch" not in {line[0] for line in both["welch"].differing}
+
+
+def test_the_browser_rounds_as_python_does(browser: Any, tmp_path: Any) -> None:  # noqa: F811
+    """The cases by hand, and a thousand at random of all sizes, many of them exactly between two figures."""
+    chance = random.Random(7)
+    build_site([write(tmp_path / "in" / "r.jsonl", side("a", 1, 40, 1))], tmp_path / "site")
+    visit = Visit(browser, tmp_path / "site")
+    visit.open("compare.html")
+    pairs = [(case["mean"], case["half"]) for case in CASES]
+    for _ in range(500):
+        means = (
+            chance.uniform(-10, 10) * 10 ** chance.randint(-12, 12),
+            chance.randint(-9999, 9999) / 2 ** chance.randint(0, 9),
+        )
+        pairs += [
+            (mean, abs(mean) * 10 ** chance.uniform(-6, 2) if chance.random() < 0.5 else chance.randint(0, 99) / 8)
+            for mean in means
+        ]
+    found = visit.page.evaluate("pairs => pairs.map(pair => LJ.plusMinus(pair[0], pair[1]))", pairs)
+    alone = visit.page.evaluate("pairs => pairs.map(pair => LJ.number(pair[0]))", pairs)
+    visit.context.close()
+    assert found[: len(CASES)] == [case["shown"] for case in CASES]
+    assert found == [list(plus_minus(*pair)) for pair in pairs]
+    assert alone == [number(mean) for mean, _ in pairs]
 
 
 def test_the_cases_are_of_every_kind(both: Any) -> None:

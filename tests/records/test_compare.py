@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from llmjoules.records.cells import Cell, Selection, cells_of, differences, pair
 from llmjoules.records.compare import Comparison, check, compare
 from llmjoules.records.errors import LlmjoulesError
-from llmjoules.records.record import Accelerator, Channel, DeviceState, MeterInfo, Run, Stopping, encode
+from llmjoules.records.record import Accelerator, Channel, DeviceState, MeterInfo, Published, Run, Stopping, encode
 from tests.builders import ESTIMATE, NVML, RAPL, make_run
 
 MOCK = MeterInfo(name="mock", channels=(Channel(id="cpu:0", component="cpu", kind="counter", source="simulated"),))
@@ -206,6 +206,23 @@ def test_the_basis_of_the_interval_is_told() -> None:
     assert one(runs(), runs(day=2)).compared[0].basis == "loads"
     alone = one(runs(loads=1), runs(day=2)).compared[0]
     assert (alone.basis, alone.verdict) == ("one run", "unknown")
+
+
+def test_published_figures_without_a_load_are_neither_runs_nor_loads() -> None:
+    figures = [
+        Published(
+            id=run.id, schema=run.schema, model=run.model, system=run.system, workload=run.workload, meters=run.meters,
+            totals=run.totals, tokens=run.tokens, phases=run.phases, source="A table", flags=("no_uncertainty:cpu",),
+        )
+        for run in runs(30.0, loads=3)
+    ]  # fmt: skip
+    [found], _ = compare(cells(runs(day=2)), cells_of(figures))
+    whole = found.compared[0]
+    assert (whole.runs, whole.loads, whole.figures) == ((4, 0), (4, 0), (0, 3))
+    assert found.flags == ("B: no_uncertainty:cpu in 3 of 3 published figures",)
+    assert (whole.basis, whole.verdict) == ("loads", "cheaper")
+    [found], _ = compare(cells(runs(day=2)), cells_of(figures[:1]))
+    assert check([found], 0.03)[0].reason == "one published figure on a side: no interval"
 
 
 def test_flags_of_runs_and_drift_of_repeats_are_told() -> None:
