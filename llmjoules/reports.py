@@ -24,6 +24,7 @@ UNMEASURED = {  # such joules rank nothing: in whose words they are said, and wh
     "modelled": ("by the model", "what a model says, not a measurement"),
     "simulated": ("in the simulation", "what was simulated, not a measurement"),
 }
+UNKNOWN_WORK = "The work is not known to be the same: not all records say how long prompts and answers are."
 NO_PROCESS = "of whose processes nothing is known"
 
 
@@ -33,6 +34,8 @@ def comparison(found: Comparison) -> Iterator[str | Table]:
     yield f"B: {text.shown(found.b, 150)}"
     rows = [(name, text.shown(a), text.shown(b)) for name, (a, b) in found.differing.items()]
     yield table(("Not the same", "A", "B"), rows) if rows else "The records name nothing in which they differ."
+    if found.same_work is None:
+        yield UNKNOWN_WORK
     for scope in dict.fromkeys(row.scope for row in found.compared):
         rows_of_scope = [row for row in found.compared if row.scope == scope]
         yield ""
@@ -175,6 +178,8 @@ def check_notes(comparisons: Sequence[Comparison], alone: Iterable[str]) -> Iter
     yield from (
         f"{who[:1].upper()}{who[1:]}: {what}." for source, (who, what) in UNMEASURED.items() if source in sources
     )
+    if any(found.same_work is None for found in comparisons):
+        yield UNKNOWN_WORK
     differing = {name: values for found in comparisons for name, values in found.differing.items()}
     if differing:
         shown = [f"{name} {text.shown(a, 40)} → {text.shown(b, 40)}" for name, (a, b) in differing.items()]

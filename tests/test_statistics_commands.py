@@ -47,6 +47,25 @@ def test_compare_says_which_is_cheaper_and_through_what(tmp_path: Path, capsys: 
     assert whole["difference"]["power"]["value"] == pytest.approx(0.8)
 
 
+def test_work_of_unknown_lengths_is_not_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unknown = Workload(batch_size=1)
+    a, b = (
+        write(tmp_path / f"{name}.jsonl", watts, 2.0, workload=unknown, class_="same")
+        for name, watts in (("a", 40.0), ("b", 50.0))
+    )
+    assert main(["compare", a, b]) == 0
+    out = capsys.readouterr().out
+    assert "The work is not known to be the same: not all records say how long prompts" in out
+    [row] = [line.split() for line in out.splitlines() if line.startswith("J per output token")]
+    assert row[-2:] == ["–", "–"]
+    assert main(["check", b, "--baseline", a]) == 1
+    assert "The work is not known to be the same" in capsys.readouterr().out
+    assert main(["compare", "--json", a, b]) == 0
+    [found] = json.loads(capsys.readouterr().out)["comparisons"]
+    assert found["same_work"] is None
+    assert found["compared"][0]["difference"]["time"] is None
+
+
 def test_compare_does_not_claim_what_it_cannot_tell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = write(tmp_path / "a.jsonl", 40.0, 2.0), write(tmp_path / "b.jsonl", 40.1, 2.0)
     assert main(["compare", a, b]) == 0

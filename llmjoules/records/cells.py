@@ -219,6 +219,17 @@ def differences(a: Cell, b: Cell) -> dict[str, tuple[str, str]]:
     return shown | ({"class": (classes[0], classes[1])} if classes[0] != classes[1] else {})
 
 
+def same_work(a: Cell, b: Cell) -> bool | None:
+    """Are prompt, answer and the rest of the class the same? None where a record does not say how long the texts are.
+
+    A class without lengths says no more than that they are missing.
+    """
+    runs = (*a.runs, *b.runs)
+    if any(None in (run.class_, run.workload.prompt_tokens, run.workload.new_tokens) for run in runs):
+        return None
+    return {run.class_ for run in a.runs} == {run.class_ for run in b.runs}
+
+
 def _shown(value: str | None) -> str:
     return "not said" if value is None else plain(value)
 

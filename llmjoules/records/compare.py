@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from llmjoules.records import stats
-from llmjoules.records.cells import Cell, Repeat, differences, load_of, pair, plain, telling
+from llmjoules.records.cells import Cell, Repeat, differences, load_of, pair, plain, same_work, telling
 from llmjoules.records.difference import ALPHA, Difference, Point, difference, widened
 from llmjoules.records.drift import drift
 from llmjoules.records.ending import last_level, widening
@@ -87,12 +88,14 @@ class Thermal(Struct, frozen=True):
 class Comparison(Struct, frozen=True, kw_only=True):
     """Two cells. differing: what is not the same, by name. refused: components that were not compared, and why.
 
+    same_work: None where it is not known; then no difference has parts.
     flags: what to know before trusting a figure: the flags of the runs, and drift of the repeats.
     """
 
     a: str
     b: str
     differing: dict[str, tuple[str, str]]
+    same_work: bool | None
     compared: tuple[Compared, ...]
     gains: dict[str, Gain]
     thermal: tuple[Thermal, ...]
@@ -143,6 +146,7 @@ def _comparison(a: Cell, b: Cell, keys: Sequence[str], anyway: bool) -> Comparis
         a=a.title(keys),
         b=b.title(keys),
         differing=differences(a, b),
+        same_work=same_work(a, b),
         compared=tuple(compared),
         gains=gains,
         thermal=tuple(_thermal(a, b)),
@@ -215,6 +219,8 @@ def _figures(a: Cell, b: Cell, scope_a: Scope, scope_b: Scope, title: str) -> It
         )
         known_a, known_b = _known(loads_a), _known(loads_b)
         found = difference(points_a, points_b, paired=paired, alpha=ALPHA if level is None else level)
+        if same_work(a, b) is None:
+            found = replace(found, power=None, time=None)
         yield Compared(
             figure=figure,
             scope=title,

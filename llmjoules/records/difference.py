@@ -43,7 +43,7 @@ class Difference(Struct, frozen=True, kw_only=True):
 
     p: two-sided. alpha: what it is held against; intervals are of 1 − alpha. percent: of A, and the ends of its
     interval (Fieller: it leaves out zero exactly where p < alpha), None where the interval has no end. power, time:
-    None where no time is known; they add up to `joules`.
+    None where no time is known, or whether the work is the same; they add up to `joules`.
     """
 
     a: float

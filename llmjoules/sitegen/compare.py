@@ -32,6 +32,7 @@ FACTS = {
     "meters": "Meters",
     "cell": "Other settings",
 }
+LENGTHS = {"prompt", "new tokens"}  # without them rows share a class since they do not say what the work was
 MOST_VERSIONS = 40
 
 
@@ -75,7 +76,7 @@ def _row(row: Row, names: Sequence[str]) -> dict[str, Any]:
         "gain": row.gain,
         "board": _board(instruments),
         "named": all(i.uuid for i in instruments),
-        "work": row.class_.removeprefix("published "),
+        "work": row.class_.removeprefix("published ") if row.settings.keys() >= LENGTHS else None,
         "facts": {name: text.shown(value, 120) for name, value in facts.items()},
         "versions": [[text.shown(word, 60) for word in (name, *each[:MOST_VERSIONS])] for name, each in versions],
         "token": _figure(row.j_per_token),

@@ -223,13 +223,17 @@
     } else {
       said = names + " takes " + percent(found, found.percent < 0 ? -1 : 1) + (found.percent < 0 ? " less" : " more") + " energy per token" + how;
       if (found.p === null) { said += "; " + single(a, b) + " has no interval, so this may be chance"; }
-      if (found.parts) {
+      if (found.parts && a.work && b.work) {
         said += "; of the difference, " + pm(found.parts.power, found.parts.powerHalf) + " J/token come from power and " +
           pm(found.parts.time, found.parts.timeHalf) + " J/token from time";
       }
     }
     said += gains(a, b, found);
-    if (a.work !== b.work) { said += ". The work is not the same: see what differs"; }
+    if (!a.work || !b.work) {
+      said += ". The work is not known to be the same: not all records say how long prompts and answers are";
+    } else if (a.work !== b.work) {
+      said += ". The work is not the same: see what differs";
+    }
     item.append(said + ".", LJ.h("span", { class: "note" }, " " + basis(a, b, found)));
     return item;
   }

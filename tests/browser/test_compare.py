@@ -13,6 +13,7 @@ import pytest
 from llmjoules.records.cells import Repeat, cells_of
 from llmjoules.records.compare import Compared, Comparison, compare
 from llmjoules.records.errors import LlmjoulesError
+from llmjoules.records.ids import comparability_class
 from llmjoules.records.record import Accelerator, Published, Run, Stopping
 from llmjoules.records.rounding import number, plus_minus
 from llmjoules.reports import comparison, percent
@@ -76,6 +77,13 @@ def figures(runs: list[Run]) -> list[Published]:
     return [msgspec.structs.replace(one, load=None) for one in published(runs)]
 
 
+def without_lengths(runs: list[Run]) -> list[Published]:
+    """As most tables are: neither how long prompts nor how long answers were, and a class that is made of the rest."""
+    work = msgspec.structs.replace(runs[0].workload, prompt_tokens=None, new_tokens=None, prompt_sha256=None)
+    class_ = comparability_class(runs[0].meters, runs[0].model, work)
+    return [msgspec.structs.replace(one, workload=work, class_=class_) for one in published(runs)]
+
+
 def with_versions(runs: list[Run], torch: str, limit_w: float, driver: str = "550") -> list[Run]:
     boards = (Accelerator(name="A board", power_limit_w=limit_w),)
     return [
@@ -123,6 +131,14 @@ def cases() -> dict[str, tuple[list[Repeat], list[Repeat]]]:
         "one-against-figures": (
             side("one-against-figures", 1, 40, 3, 2),
             figures(side("one-against-figures", 2, 30, 4, at=20)),
+        ),
+        "unknown-work": (
+            without_lengths(side("unknown-work", 1, 40, 3)),
+            without_lengths(side("unknown-work", 2, 30, 3, at=20)),
+        ),
+        "half-known-work": (
+            side("half-known-work", 1, 40, 3),
+            without_lengths(side("half-known-work", 2, 30, 3, at=20)),
         ),
         "mixed-figures": (
             published(side("mixed-figures", 1, 40, 2, 2)) + figures(side("mixed-figures", 1, 41, 5, at=9)[2:]),
@@ -211,6 +227,8 @@ def test_page_and_command_find_the_same_difference(both: Any, name: str) -> None
         assert (
             f"{command.runs[0]} and {command.runs[1]} runs in {command.loads[0]} and {command.loads[1]} loads" in words
         )
+    assert ("come from power" in words) is (found.power is not None and command.verdict != "not told apart")
+    assert ("The work is not known to be the same" in words) is (both[name].comparison.same_work is None)
     assert ("since the sides took turns" in words) is found.paired
     assert ("counts 1.15 times" in words) is (max(command.widened) > 1)
 
@@ -242,6 +260,19 @@ def test_nobody_counts_the_loads_of_figures_whose_processes_are_unknown(both: An
     assert rests_on.format("", unknown=unknown) in " ".join(map(str, comparison(case.comparison)))
     assert ("one published figure has no interval" in case.page["words"]) is (name == "one-figure")
     assert case.counts[1] == f"{case.whole.figures[1]} published figure{'s' if name != 'one-figure' else ''}"
+
+
+@pytest.mark.parametrize("name", ["unknown-work", "half-known-work"])
+def test_work_of_unknown_lengths_passes_as_the_same_nowhere(both: Any, name: str) -> None:
+    case, said = (
+        both[name],
+        "The work is not known to be the same: not all records say how long prompts and answers are.",
+    )
+    assert case.whole.verdict == "cheaper"
+    assert case.whole.difference.power is None
+    assert said in case.page["words"]
+    assert said in list(comparison(case.comparison))
+    assert "The work is not the same" not in case.page["words"]
 
 
 def test_published_figures_are_called_so(both: Any) -> None:
