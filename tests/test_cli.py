@@ -6,6 +6,7 @@ import ctypes
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from llmjoules.cli import main
 from llmjoules.records.record import encode
 from tests.builders import make_run
-from tests.runner.conftest import Cli, Measured, cache, cli, environment, measure, three_runs
+from tests.runner.conftest import Cli, Measured, cache, cli, environment, llama_tiny, measure
 
-__all__ = ["cache", "cli", "environment", "measure", "three_runs"]  # fixtures that are used here too
+__all__ = ["cache", "cli", "environment", "llama_tiny", "measure"]  # fixtures that are used here too
 
 MISTAKES = [
     ("measure --model dummy:lama-tiny --meter mock", "llama-tiny"),
@@ -50,17 +52,34 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("words", "hint"), MISTAKES)
-def test_a_mistake_is_answered_in_a_few_lines(words: str, hint: str, cli: Cli, tmp_path: Path) -> None:
+def test_a_mistake_is_answered_in_a_few_lines(
+    words: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By the function that is the command, and by the processes that it starts."""
     (tmp_path / "a-file").write_text("not a record\n")
     (tmp_path / "tree").mkdir()
     before = sorted(tmp_path.rglob("*"))
-    done = cli(*words.split(), cwd=tmp_path, env=os.environ | {"LLMJOULES_POWERCAP": str(tmp_path / "tree")})
-    assert done.returncode == 2
-    assert re.search(hint, done.stderr), done.stderr
-    assert len(done.stderr.splitlines()) <= 5
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLMJOULES_POWERCAP", str(tmp_path / "tree"))
+    terminate = signal.getsignal(signal.SIGTERM)
+    try:
+        code = main(words.split())
+    except SystemExit as left:  # argparse's way
+        code = left.code
+    finally:
+        signal.signal(signal.SIGTERM, terminate)
+    said, complained = capfd.readouterr()
+    assert code == 2
+    assert re.search(hint, complained), complained
+    assert len(complained.splitlines()) <= 5
+    assert "Traceback" not in complained
+    assert said == ""
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_mistake_ends_the_process_with_its_code(cli: Cli) -> None:
+    done = cli(*"measure --model dummy:lama-tiny --prompt \udcff".split())
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 3)
 
 
 DENIED = [
@@ -105,7 +124,7 @@ def test_what_may_not_be_looked_at_is_named_in_a_few_lines(words: str, cli: Cli,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["closed", "open"]
 
 
-def test_a_full_disk_is_said_and_nothing_of_the_run_stays(cli: Cli, three_runs: Measured, tmp_path: Path) -> None:
+def test_a_full_disk_is_said_and_nothing_of_the_run_stays(cli: Cli, llama_tiny: Path, tmp_path: Path) -> None:
     """A limit on the size of files stops the write as a full disk does, half-way, and that of the rescue too."""
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # noqa: E731
     words = ["measure", *"--model dummy:llama-tiny --meter mock --repeats 1 --new-tokens 5 --idle 0".split()]
