@@ -176,6 +176,12 @@
 
   // ---- words --------------------------------------------------------------------------------------------------------
 
+  // Such joules rank nothing: in whose words they are said, and what they are. reports.py says the same.
+  var UNMEASURED = {
+    estimated: ["by the model", "what a model says, not a measurement"],
+    simulated: ["in the simulation", "what was simulated, not a measurement"]
+  };
+
   function pm(value, half) { return LJ.plusMinus(value, half).filter(Boolean).join(" \u00b1 ").replace(/-/g, "\u2212"); }
 
   function number(value) { return LJ.number(value).replace("-", "\u2212"); }
@@ -211,17 +217,18 @@
   }
 
   function verdict(a, b) {
-    var names = "Against A, " + b.letter, why = barrier(a, b), item = LJ.h("li");
+    var why = barrier(a, b), item = LJ.h("li"), unmeasured = UNMEASURED[a.source], by = unmeasured ? unmeasured[0] + ", " : "";
     if (why) {
-      item.append(names + " is not compared: " + why + ".");
+      item.append("Against A, " + b.letter + " is not compared: " + why + ".");
       return item;
     }
-    var found = difference(a, b), how = kinds(a, b), said;
+    var found = difference(a, b), how = kinds(a, b), said = "Against A, " + by + b.letter;
     ["percent", "low", "high", "p"].forEach(function (name) { item.dataset[name] = found[name]; });
     if (found.same) {
-      said = names + " is not told apart: the difference is " + percent(found, 1) + " of the energy per token" + how;
+      said += " is not told apart: the difference is " + percent(found, 1) + " of the energy per token" + how;
     } else {
-      said = names + " takes " + percent(found, found.percent < 0 ? -1 : 1) + (found.percent < 0 ? " less" : " more") + " energy per token" + how;
+      var less = found.percent < 0, size = percent(found, less ? -1 : 1);
+      said += (unmeasured ? (less ? " is lower by " : " is higher by ") + size + " in" : " takes " + size + (less ? " less" : " more")) + " energy per token" + how;
       if (found.p === null) { said += "; " + single(a, b) + " has no interval, so this may be chance"; }
       if (found.parts && a.work && b.work) {
         said += "; of the difference, " + pm(found.parts.power, found.parts.powerHalf) + " J/token come from power and " +
@@ -241,7 +248,7 @@
   // What the figures are, where they are not measurements of our own.
   function kinds(a, b) {
     var published = [["A", a], [b.letter, b]].filter(function (side) { return side[1].published; }).map(first);
-    var said = a.source === "measured" ? [] : [a.source];
+    var said = UNMEASURED[a.source] ? [UNMEASURED[a.source][1]] : [];
     if (published.length) { said.push(published.length < 2 ? published[0] + " is published" : "published"); }
     return said.length ? " (" + said.join(", ") + ")" : "";
   }

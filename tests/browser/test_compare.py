@@ -25,6 +25,8 @@ from tests.sitegen.inputs import write
 
 pytestmark = pytest.mark.browser
 
+[CHANNEL] = ESTIMATE.channels
+SIMULATED = msgspec.structs.replace(ESTIMATE, channels=(msgspec.structs.replace(CHANNEL, source="simulated"),))
 CHANCE = random.Random(5)
 
 
@@ -54,9 +56,11 @@ def stopping(reason: str, level: float | None = None, *, stop: bool = True) -> S
     return made if level is None else msgspec.structs.replace(made, level=level, difference=-1.0)
 
 
-def powers(name: str, threads: int, watts: list[float]) -> list[Run]:
+def powers(name: str, threads: int, watts: list[float], **more: Any) -> list[Run]:
     return [
-        make_run(model=name, threads=threads, load=f"{name}{threads}{n}", inference_w=w, id=f"{name}-{threads}-{n}")
+        make_run(
+            model=name, threads=threads, load=f"{name}{threads}{n}", inference_w=w, id=f"{name}-{threads}-{n}", **more
+        )
         for n, w in enumerate(watts)
     ]
 
@@ -140,6 +144,19 @@ def cases() -> dict[str, tuple[list[Repeat], list[Repeat]]]:
             side("half-known-work", 1, 40, 3),
             without_lengths(side("half-known-work", 2, 30, 3, at=20)),
         ),
+        "modelled": (side("modelled", 1, 40, 3, meter=ESTIMATE), side("modelled", 2, 60, 3, at=20, meter=ESTIMATE)),
+        "modelled-lower": (
+            published(side("modelled-lower", 1, 60, 3, meter=ESTIMATE)),
+            published(side("modelled-lower", 2, 40, 3, at=20, meter=ESTIMATE)),
+        ),
+        "modelled-alike": (
+            powers("modelled-alike", 1, [40.0, 41.0], meter=ESTIMATE),
+            powers("modelled-alike", 2, [40.1, 41.1], meter=ESTIMATE),
+        ),
+        "simulated": (
+            side("simulated", 1, 40, 3, meter=SIMULATED),
+            side("simulated", 2, 60, 3, at=20, meter=SIMULATED),
+        ),
         "mixed-figures": (
             published(side("mixed-figures", 1, 40, 2, 2)) + figures(side("mixed-figures", 1, 41, 5, at=9)[2:]),
             figures(side("mixed-figures", 2, 30, 4, at=20)),
@@ -215,6 +232,9 @@ def test_page_and_command_find_the_same_difference(both: Any, name: str) -> None
     words = page["words"]
     if command.verdict == "not told apart":
         assert f"not told apart: the difference is {percent(found)} of" in words
+    elif command.source != "measured":
+        how = "lower" if command.verdict == "cheaper" else "higher"
+        assert f"B is {how} by {percent(found, positive=True)} in energy per token (what" in words
     elif command.verdict != "unknown":
         more = "less" if command.verdict == "cheaper" else "more"
         assert f"takes {percent(found, positive=True)} {more} energy" in words
@@ -273,6 +293,26 @@ def test_work_of_unknown_lengths_passes_as_the_same_nowhere(both: Any, name: str
     assert said in case.page["words"]
     assert said in list(comparison(case.comparison))
     assert "The work is not the same" not in case.page["words"]
+
+
+@pytest.mark.parametrize(
+    ("name", "who", "what"),
+    [
+        ("modelled", "by the model", "what a model says, not a measurement"),
+        ("modelled-lower", "by the model", "what a model says, not a measurement"),
+        ("modelled-alike", "by the model", "what a model says, not a measurement"),
+        ("simulated", "in the simulation", "what was simulated, not a measurement"),
+    ],
+)
+def test_joules_that_nobody_measured_take_more_of_nothing(both: Any, name: str, who: str, what: str) -> None:
+    case = both[name]
+    assert f"Against A, {who}, B is " in case.page["words"]
+    assert what in case.page["words"]
+    assert " takes " not in case.page["words"]
+    said = " ".join(map(str, comparison(case.comparison)))
+    assert f"{who}, " in said
+    assert what in said
+    assert ("published)" in case.page["words"]) is (name == "modelled-lower")
 
 
 def test_published_figures_are_called_so(both: Any) -> None:
