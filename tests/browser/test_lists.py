@@ -66,7 +66,7 @@ def test_every_cut_list_leads_to_the_rest(browser: Any, tmp_path: Path) -> None:
     stub = tmp_path / "plotly.min.js"
     stub.write_text("// no chart is looked at\n")
     every = records()
-    build_site([write(tmp_path / "in" / "r.jsonl", every)], tmp_path / "site", plotly_js=stub)
+    build_site([write(tmp_path / "in" / "r.jsonl", every)], tmp_path / "site", plotly_js=stub, max_run_pages=1)
     reader = Visit(browser, tmp_path / "site", viewport={"width": 1280, "height": 800})
     for heading, (said, expected) in OF_HEALTH.items():
         reader.open("health.html")
