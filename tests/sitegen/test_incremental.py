@@ -113,8 +113,8 @@ class Story:
         return tree(out)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.sampled_from(STEPS), min_size=2, max_size=5), st.integers(0, 9))
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(STEPS), min_size=5, max_size=6), st.integers(0, 9))
 def test_building_again_ends_where_a_build_from_nothing_does(
     tmp_path_factory: pytest.TempPathFactory, plotly_stub: Path, steps: list[str], seed: int
 ) -> None:
