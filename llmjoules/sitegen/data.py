@@ -106,10 +106,9 @@ def _named(column: str, names: Iterable[str], limit: int) -> dict[str, Any]:
 
 def _coded(values: Iterable[str]) -> tuple[list[str], list[int]]:
     """In the order in which values come first."""
-    import pyarrow
-
-    coded = pyarrow.array(values, pyarrow.string()).dictionary_encode()
-    return coded.dictionary.to_pylist(), coded.indices.to_pylist()
+    found: dict[str, int] = {}
+    numbers = [found.setdefault(value, len(found)) for value in values]
+    return list(found), numbers
 
 
 def _short(values: Iterable[float | None], digits: int = 4) -> list[float | None]:
