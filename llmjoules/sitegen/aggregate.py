@@ -242,7 +242,7 @@ def setting_of(record: Record) -> Setting:
     return Setting(
         model=record.model.name,
         system=system.name,
-        class_=f"published {record.class_ or record.id}" if isinstance(record, Published) else record.class_,
+        class_=(record.class_ or record.id) if isinstance(record, Published) else record.class_,
         device=system.device or ("gpu" if system.accelerators else "cpu"),
         devices=system.devices_used,
         threads=system.threads,

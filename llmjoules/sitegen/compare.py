@@ -59,7 +59,7 @@ def _row(row: Row, names: Sequence[str]) -> dict[str, Any]:
     }
     facts |= {name: row.settings[key] for key, name in FACTS.items() if key in row.settings}
     facts |= {"Weights": row.weights} if row.weights else {}
-    facts |= {"Kind": "published"} if row.published else {"Kind": "run"}
+    facts["Kind"] = "published" if row.published else "run"
     versions = list(row.versions.items())[:MOST_VERSIONS]
     instruments = [instrument for some in row.instruments for instrument in some]
     return {
@@ -76,7 +76,7 @@ def _row(row: Row, names: Sequence[str]) -> dict[str, Any]:
         "gain": row.gain,
         "board": _board(instruments),
         "named": all(i.uuid for i in instruments),
-        "work": row.class_.removeprefix("published ") if row.settings.keys() >= LENGTHS else None,
+        "work": row.class_ if row.settings.keys() >= LENGTHS else None,
         "facts": {name: text.shown(value, 120) for name, value in facts.items()},
         "versions": [[text.shown(word, 60) for word in (name, *each[:MOST_VERSIONS])] for name, each in versions],
         "token": _figure(row.j_per_token),

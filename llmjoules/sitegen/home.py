@@ -75,11 +75,11 @@ def in_words(limits: Limits) -> str:
 
 
 def _setting_words(measured: set[bool]) -> str:
+    """Which setting a row is of. measured: whether its joules are, of all rows."""
     if measured == {False}:
         return "fastest setting"
-    return "setting with the lowest J/token" + (
-        ", or the fastest where joules were not measured" if False in measured else ""
-    )
+    fastest = ", or the fastest where joules were not measured" if False in measured else ""
+    return f"setting with the lowest J/token{fastest}"
 
 
 def _none_within(limits: Limits) -> str:

@@ -110,7 +110,7 @@ class Index:
         self._sql = duckdb.connect(":memory:", config={"threads": 1})
         self._line = msgspec.json.Decoder(RunLine)
         numbers = np.repeat(np.arange(len(tables), dtype=np.int64), [len(table) for table in tables])
-        # pa.array would import pandas, which takes longer than all that the build of one more run does with numbers
+        # Not pa.array, which imports pandas where it is installed.
         files = pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
         found = pa.concat_tables([table.replace_schema_metadata(None) for table in tables])
         self._sql.register("found", found.append_column("file", files))

@@ -45,9 +45,10 @@ def power_plot(record: Record, trace: Lines) -> dict[str, Any]:
     kinds = {channel.id: channel.component for meter in record.meters for channel in meter.channels}
     names = _in_order(record, trace, kinds)
     phase = inference(record)
-    spans = [*bands(record.phases), *(() if phase is None else (Band("", phase.start_s, phase.end_s, {}),))]
+    stretches = bands(record.phases)
+    spans_s = [(one.start_s, one.end_s) for one in (*stretches, *(() if phase is None else (phase,)))]
     banded = len(names) <= BANDS_UP_TO
-    plot = packed(trace, names, [(span.start_s, span.end_s) for span in spans], banded)
+    plot = packed(trace, names, spans_s, banded)
     for name, line in zip(names, plot["lines"], strict=True):
         line |= {
             "name": plot_text(text.shown(name, 24)),
@@ -57,7 +58,7 @@ def power_plot(record: Record, trace: Lines) -> dict[str, Any]:
     plot["bands"] = [
         {"x0": b.start_s, "x1": b.end_s, "text": b.name.replace("+", " + "), "color": phase_colour(b.name)}
         | ({"none": none} if (none := _without(b, names)) else {})
-        for b in bands(record.phases)
+        for b in stretches
     ]
     if len(names) > 1:
         plot["ends"] = _end_labels(trace, names, kinds)

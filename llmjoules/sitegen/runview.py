@@ -231,7 +231,7 @@ def phase_table(record: Record) -> PhaseTable:
             cells.append(Cell(shown.mean, shown.half, watts, why, text.shown(channel, 30)))
             if why and column.beside:
                 apart.append(f"{text.shown(channel, 30)}, {stretch.name.replace('+', ' + ')}: {why}")
-            width = round(BAR_WIDTH * (energy_j or 0.0) / longest, 1)
+            width = round(BAR_WIDTH * ((energy_j or 0.0) / longest), 1)
             if width > 0 and not column.beside:
                 colour = f"c-{column.component}" if len(main) > 1 else f"p-{stretch.name.replace('+', '-')}"
                 bars.append(Bar(1 + main.index(column) * height, width, colour))

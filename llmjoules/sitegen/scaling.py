@@ -81,7 +81,11 @@ def curves(rows: Iterable[Row], by: By) -> list[Curve]:
     for row in rows:
         if at(row, by) is not None and not row.doubtful:
             settings = sorted((name, value) for name, value in row.settings.items() if name not in FREE[by])
-            work = (row.published, row.source, row.scope, row.weights, row.units) if by == "batch" else (row.class_,)
+            work = (
+                (row.published, row.source, row.scope, row.weights, row.units)
+                if by == "batch"
+                else (row.published, row.class_)
+            )
             found.setdefault((row.model, row.system, row.component, *work, *settings), []).append(row)
     groups = [group for group in found.values() if len({at(row, by) for row in group}) > 1]
     firsts = [group[0] for group in groups]

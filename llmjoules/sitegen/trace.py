@@ -50,7 +50,7 @@ class Area(Struct, frozen=True):
 
 
 class Check(Struct, frozen=True):
-    """The areas of a record held against its joules. compared: there are some, and all of them could be.
+    """The areas of a record held against its joules. compared: some of them could be.
 
     wrong: components whose two are not the same. unchecked: sentences about what could not be compared.
     """

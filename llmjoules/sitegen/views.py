@@ -73,7 +73,7 @@ class RowView(NamedTuple):
     lowest: str
     evidence: str
     badges: tuple[Badge, ...]
-    shared: int = 0
+    shared: int
 
 
 class SectionView(NamedTuple):
@@ -160,8 +160,17 @@ def table_view(
                 note,
                 tuple(
                     _view(
-                        row, own, token, joule, scale, brief, found.get(row.link_key), tied.get(row.link_key), by
-                    )._replace(shared=shared.get(work_of(row), 0))
+                        row,
+                        own,
+                        token,
+                        joule,
+                        scale,
+                        brief,
+                        found.get(row.link_key),
+                        tied.get(row.link_key),
+                        by,
+                        shared,
+                    )
                     for row in section.rows
                 ),
             )
@@ -198,6 +207,7 @@ def _view(
     rank: Rank | None = None,
     tied: tuple[str, str] | None = None,
     by: scaling.By | None = None,
+    shared: Shared = {},  # noqa: B006 -- it is read alone
 ) -> RowView:
     """brief: models are told apart without the name of their owner."""
     settings = [row.settings[name] for name in names if name in row.settings]
@@ -225,6 +235,7 @@ def _view(
         lowest=tied[0] if tied else "",
         evidence=f"{group_page('models', row.model)}#{anchor(row)}",
         badges=row_badges(row),
+        shared=shared.get(work_of(row), 0),
     )
 
 

@@ -58,15 +58,18 @@ def test_accelerates_map_is_recorded_and_names_the_devices_that_are_used(ladder:
 def test_the_energy_of_an_idle_gpu_counts_and_stands_apart(ladder: list[Run]) -> None:
     """At steady powers energies are power times time: 100 W alone; 1000 W for all four, 400 W of them unused.
 
-    Bands are of 95 %: one may not hold its truth, but none is off by far.
+    Bands are of 95 %: of the three one may not hold its truth, and none is off by far.
     """
+    off = []
     for run, watts in zip(ladder, (100.0, 1000.0), strict=True):
         total, seconds = run.totals["gpu"], run.phase("inference").duration_s
-        assert total.joules == pytest.approx(watts * seconds, abs=2 * total.uncertainty_j)
+        off.append(abs(total.joules - watts * seconds) / total.uncertainty_j)
         assert total.channels == tuple(f"gpu:{n}" for n in range(len(run.system.accelerators)))
     assert not isinstance(ladder[0].totals["gpu"].unused_j, float)
     assert ladder[1].totals["gpu"].unused == ("gpu:3",)
-    assert ladder[1].totals["gpu"].unused_j == pytest.approx(400 * seconds, abs=2 * total.uncertainty_j)
+    off.append(abs(ladder[1].totals["gpu"].unused_j - 400 * seconds) / total.uncertainty_j)
+    assert max(off) <= 2
+    assert sum(one > 1 for one in off) <= 1
 
 
 def test_more_devices_than_there_are_is_refused_before_anything_runs(

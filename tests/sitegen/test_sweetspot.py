@@ -156,8 +156,8 @@ def test_claimed_flat_and_the_probability_agree(values: list[list[list[float]]])
 
 def test_the_right_one_is_claimed_where_it_is_clearly_lower() -> None:
     generator = np.random.default_rng(8)
-    found = [sweet_spot(study(generator, [1.0, 1.05, 1.2], 5, 5, 0.01, 0.01), seed) for seed in range(30)]
-    assert sum(spot.claimed and spot.best == 0 for spot in found) >= 27
+    found = [sweet_spot(study(generator, [1.0, 1.05, 1.2], 5, 5, 0.01, 0.01), seed) for seed in range(100)]
+    assert sum(spot.claimed and spot.best == 0 for spot in found) >= 90
     assert all(spot.best == 0 for spot in found if spot.claimed)
 
 
