@@ -5,8 +5,8 @@ turns.
 
 The degrees of freedom for independent sides are those of Welch and Satterthwaite, worked out from upper bounds: each
 squared standard error counts as many times as the square of its own Student t. For equal numbers of loads that changes
-nothing. Two loads beside 10 often scatter too little by chance; Welch then takes the degrees of the others, and calls
-equal settings different in 11 % of cases.
+nothing. Two loads beside 25 often scatter too little by chance; Welch then takes the degrees of the others, and calls
+equal settings different in 11 % of cases (docs/statistics.md, which names the command).
 """
 
 from __future__ import annotations

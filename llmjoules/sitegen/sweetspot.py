@@ -7,7 +7,8 @@ spread tells, so a draw's distance from the observed mean is stretched by the ra
 Draws of two loads know three means only, so whether two settings may be told apart is said by the interval of their
 difference. Its half-width is the root of the sum of squares of the half-widths of the two means (S. K. Banerjee 1960,
 Sankhya 22). It covers the truth in at least 95 %, however unequal the numbers of loads and the spreads are, where loads
-scatter normally. Welch's interval does not: with two loads against 25 it misses the truth in 12 %.
+scatter normally. Welch's interval does not: with two loads against 25 it misses the truth in 11 %
+(docs/statistics.md, which names the command).
 """
 
 from __future__ import annotations

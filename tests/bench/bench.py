@@ -30,7 +30,7 @@ from tests.bench.memory import peak_megabytes
 from tests.bench.meters import in_real_time, in_simulated_time
 from tests.bench.protocol import overhead
 from tests.bench.site import building
-from tests.bench.statistics import false_alarms, intervals, stopping
+from tests.bench.statistics import differences, false_alarms, intervals, stopping, sweet_spots
 from tests.builders import make_run
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +48,10 @@ def sections() -> dict[str, tuple[str, Sequence[Callable[[], Iterator[Row]]]]]:
         ),
         "protocol": ("What the protocol of a run adds to its phases", (overhead,)),
         "site": ("The site of many runs", (building, audits)),
-        "statistics": ("Statistics on simulated studies of known truth", (stopping, intervals, false_alarms)),
+        "statistics": (
+            "Statistics on simulated studies of known truth",
+            (stopping, intervals, false_alarms, differences, sweet_spots),
+        ),
     }
 
 

@@ -13,7 +13,8 @@ from llmjoules.records.ending import WIDENED
 from llmjoules.records.fit import TERMS, coefficients, grid
 from llmjoules.records.fit import Point as FitPoint
 from llmjoules.records.sequential import judge, paired
-from llmjoules.records.stats import Estimate, estimate
+from llmjoules.records.stats import Estimate, estimate, t_975
+from llmjoules.sitegen.sweetspot import sweet_spot
 from tests.records.studies import TRUTH, covers, ended, judged, repeats
 
 STUDIES = 4000
@@ -145,6 +146,81 @@ def false_alarms() -> Iterator[Row]:
         cells = ({str(k): rng.normal(100, 3, 10).tolist() for k in range(3)} for _ in range(STUDIES))
         share = np.mean([flag in drift(cell).flags() for cell in cells])
         yield f"flag {flag}, 3 loads of 10", f"{100 * share:.1f} %", "1.5 %", _met(share <= 0.015), ""
+
+
+def differences() -> Iterator[Row]:
+    """Equal sides called different by numbers of loads and ratios of spreads, and differences that are found."""
+    rng = np.random.default_rng(3)
+
+    def told(loads: tuple[int, int], sds: tuple[float, float], apart: float) -> bool:
+        """apart: the true difference in standard errors."""
+        means = 40.0, 40.0 + apart * sqrt(sum(sd**2 / count for sd, count in zip(sds, loads, strict=True)))
+        sides = (
+            [Point(float(joules), None) for joules in rng.normal(mean, sd, count)]
+            for mean, sd, count in zip(means, sds, loads, strict=True)
+        )
+        return difference(*sides).verdict != "not told apart"
+
+    for loads in ((2, 2), (2, 3), (2, 10), (2, 25), (3, 10), (5, 25), (5, 5), (10, 10)):
+        spreads = ((1.0, 1.0), (3.0, 1.0), (1.0, 3.0), (10.0, 1.0), (1.0, 10.0))
+        shares = [np.mean([told(loads, (0.1 * a, 0.1 * b), 0) for _ in range(STUDIES // 2)]) for a, b in spreads]
+        shown = ", ".join(f"{100 * share:.1f}" for share in shares)
+        error = 2 * sqrt(0.05 * 0.95 / (STUDIES // 2))
+        note = "spreads of A and B as 1:1, 3:1, 1:3, 10:1, 1:10"
+        yield f"equal, {loads[0]} and {loads[1]} loads", f"{shown} %", "6.4 %", _met(max(shares) <= 0.064 + error), note
+    for loads in ((2, 10), (2, 25)):
+        share = np.mean([_welch(*(rng.normal(0, 1, count) for count in loads)) for _ in range(STUDIES // 2)])
+        yield f"… {loads[0]} and {loads[1]} loads, as Welch would", f"{100 * share:.1f} %", "", "", "equal spreads"
+    for loads in ((2, 25), (3, 10), (5, 25), (5, 5)):
+        share = np.mean([told(loads, (1.0, 1.0), 4) for _ in range(STUDIES // 4)])
+        yield f"4 standard errors apart, {loads[0]} and {loads[1]} loads", f"{100 * share:.0f} % told", "", "", ""
+
+
+def _welch(a: np.ndarray, b: np.ndarray) -> bool:
+    """Does Welch's interval of the difference leave out zero?"""
+    va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    degrees = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+    return bool(abs(a.mean() - b.mean()) > t_975(float(degrees)) * sqrt(va + vb))
+
+
+def sweet_spots() -> Iterator[Row]:
+    """Curves of equal rungs on which a winner is named, and lower rungs that are named."""
+    rng = np.random.default_rng(4)
+
+    def named(loads: tuple[int, ...], sds: tuple[float, ...], apart: float, *, skewed: bool = False) -> bool:
+        """apart: how much lower the first rung is, in standard errors of the difference to another."""
+        lower = apart * sqrt(sum(sd**2 / count for sd, count in zip(sds[:2], loads[:2], strict=True)))
+        rungs = []
+        for place, (count, sd) in enumerate(zip(loads, sds, strict=True)):
+            noise = rng.lognormal(0, sd, count) if skewed else 100 + rng.normal(0, sd, count)
+            rungs.append({str(load): [float(j) - lower * (place == 0)] for load, j in enumerate(noise)})
+        return sweet_spot(rungs).claimed
+
+    for loads, sds in (
+        ((2, 25), (1.0, 1.0)),
+        ((2, 25), (3.0, 0.3)),
+        ((3, 10), (3.0, 0.3)),
+        ((5, 5), (10.0, 1.0)),
+        ((25, 25), (1.0, 1.0)),
+        ((2, 25, 25), (3.0, 1.0, 1.0)),
+        ((2, 5, 10, 25, 3, 4), (1.0, 2.0, 5.0, 10.0, 3.0, 1.0)),
+    ):
+        share = np.mean([named(loads, sds, 0) for _ in range(STUDIES // 4)])
+        shown = f"{', '.join(map(str, loads))} loads, spreads {', '.join(f'{sd:g}' for sd in sds)}"
+        met = _met(share <= 0.05 + 2 * sqrt(0.05 * 0.95 / (STUDIES // 4)))
+        yield f"a winner among equal rungs, {shown}", f"{100 * share:.1f} %", "5 %", met, ""
+    for loads in ((2, 25), (5, 25)):
+        share = np.mean([named(loads, (1.0, 1.0), 0, skewed=True) for _ in range(STUDIES // 4)])
+        yield (
+            f"… {loads[0]}, {loads[1]} loads, log-normal, σ = 1",
+            f"{100 * share:.1f} %",
+            "",
+            "",
+            "scatter is not normal",
+        )
+    for loads, apart in (((3, 3), 6), ((3, 3), 8), ((5, 5), 4)):
+        share = np.mean([named(loads, (1.0, 1.0), apart) for _ in range(STUDIES // 4)])
+        yield f"{apart} standard errors lower, {loads[0]} loads each", f"{100 * share:.0f} % named", "", "", ""
 
 
 def _both_ended(rng: np.random.Generator, each: int, spread: float, between: float) -> tuple[float, float]:
